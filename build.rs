@@ -1,0 +1,17 @@
+//! Compiles the protocol buffers without protoc and keeps their descriptors for gRPC reflection.
+
+use std::{env, fs, path::PathBuf};
+
+use prost::Message as _;
+use prost_types::FileDescriptorSet;
+
+const PROTOS: [&str; 1] = ["proto/undertone/v1/undertone.proto"];
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    println!("cargo::rerun-if-changed=proto");
+    let descriptors: FileDescriptorSet = protox::compile(PROTOS, ["proto"])?;
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;
+    tonic_prost_build::configure().compile_fds(descriptors)?;
+    Ok(())
+}

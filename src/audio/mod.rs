@@ -1,0 +1,10 @@
+//! From bytes to samples: decoding, resampling, reading files, telling speech from silence. Pure: no clock, no I/O but files.
+//!
+//! Samples are `f32` in ±1, one `Vec` a channel.
+
+pub mod codec;
+pub mod file;
+pub mod gate;
+pub mod resample;
+
+pub use codec::Encoding;

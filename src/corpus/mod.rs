@@ -1,0 +1,1 @@
+//! Labelled recordings: reading, checking, splitting.

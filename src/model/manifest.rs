@@ -1,0 +1,91 @@
+//! `manifest.toml`, which stands beside every `model.onnx` and says all that a service must know to run it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::features::{FrontEnd, Standardization, WindowOptions};
+
+/// All that a service must know of a model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// Version of this file's layout: 1.
+    pub format: u32,
+    /// The name a call asks for it by.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// One line on what it is.
+    pub description: String,
+    /// The licence of model and data.
+    pub licence: String,
+    /// What it can hear, in the order of its logits.
+    pub labels: Vec<String>,
+    /// The bandwidths it was trained for.
+    pub bandwidths: Vec<Bandwidth>,
+    /// The network.
+    pub network: Network,
+    /// The front end and all of its parameters.
+    pub front_end: FrontEnd,
+    /// Which frames it is given at once.
+    pub window: WindowOptions,
+    /// How sure it may be said to be.
+    pub calibration: crate::decision::Calibration,
+    /// What it was trained on and how.
+    pub training: Training,
+    /// Scores measured by the command in `training`, by name.
+    pub metrics: BTreeMap<String, f64>,
+    /// Mean and deviation of each value.
+    pub standardization: Standardization,
+}
+
+/// The ONNX file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Network {
+    /// Its name beside the manifest.
+    pub file: String,
+    /// Its SHA-256, hexadecimal.
+    pub sha256: String,
+    /// Its ONNX operator set.
+    pub opset: u32,
+    /// Trainable values.
+    pub parameters: u64,
+    /// The name of its input, `[batch, frames, values]`.
+    pub input: String,
+    /// The name of its output, `[batch, labels]`: logits.
+    pub output: String,
+}
+
+/// What a line carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Bandwidth {
+    /// 16 kHz sampling or more.
+    Wide,
+    /// 8 kHz sampling, G.711.
+    Telephone,
+}
+
+/// What a model was trained on and how.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Training {
+    /// The command that made it.
+    pub command: String,
+    /// The recipe.
+    pub recipe: String,
+    /// The corpus, by name.
+    pub data: String,
+    /// SHA-256 over the names and audio of the clips it was trained on.
+    pub data_sha256: String,
+    /// Actors it was trained on.
+    pub train_actors: Vec<String>,
+    /// Actors that stopped and calibrated it.
+    pub valid_actors: Vec<String>,
+    /// The seed.
+    pub seed: u64,
+    /// Epochs whose weights were kept.
+    pub epochs: u32,
+}
