@@ -1,1 +1,7 @@
 //! Making a model.
+
+mod lstm;
+mod nadam;
+mod net;
+mod parameters;
+mod schedule;
