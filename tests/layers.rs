@@ -43,8 +43,8 @@ const MAY_NAME: [(&str, &[&str]); 14] = [
     ("axum", &["server"]),
     ("ort", &["model"]),
     ("dashmap", &["session", "server"]),
-    ("metrics", &["telemetry", "telemetry::metrics"]),
-    ("metrics_exporter_prometheus", &["telemetry", "telemetry::metrics"]),
+    ("metrics", &["telemetry::metrics", "telemetry", "inference", "session", "server"]),
+    ("metrics_exporter_prometheus", &["telemetry::metrics", "telemetry", "server"]),
     ("burn", &["train"]),
 ];
 
