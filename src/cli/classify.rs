@@ -175,9 +175,7 @@ impl Listener {
                     model: &manifest.name,
                     sha256: &manifest.network.sha256,
                 };
-                serde_json::to_writer(&mut *scores, &score)
-                    .and_then(|()| scores.write_all(b"\n").map_err(Into::into))
-                    .context("cannot write scores")?;
+                writeln!(scores, "{}", serde_json::to_string(&score)?).context("cannot write scores")?;
             }
         }
 
