@@ -6,7 +6,7 @@
 //!
 //! What goes in follows from this rule, never from what a model makes of it: one actor, the first of those who validate the
 //! shipped model and so did not train it; his or her clips at the unspecified level `XX`, by sentence in alphabetical order;
-//! of each emotion the first clips that together last at least [`STRETCH_SECONDS`].
+//! of each emotion the first clips that together last at least [`STRETCH_MS`].
 //!
 //! All clips keep their level against each other, under one gain, as on one line. The line's own low noise lies under the whole
 //! call. Written are `call.wav`, 8 kHz G.711 µ-law, and `call.tsv`, a line a clip with where its sound begins and ends.
@@ -30,15 +30,15 @@ const STRETCHES: [(&str, &str); 4] = [("neutral", "NEU"), ("angry", "ANG"), ("sa
 /// The corpus's sentences, in alphabetical order.
 const SENTENCES: [&str; 12] = ["DFA", "IEO", "IOM", "ITH", "ITS", "IWL", "IWW", "MTI", "TAI", "TIE", "TSI", "WSI"];
 /// A stretch takes clips in until it lasts so long: enough for a window of speech to hold nothing else.
-const STRETCH_SECONDS: f64 = 9.0;
+const STRETCH_MS: usize = 9_000;
 /// Between two clips of one stretch, as between two sentences.
-const PAUSE_SECONDS: f64 = 0.2;
+const PAUSE_MS: usize = 200;
 /// Around the stretches: longer than the 2 s of no speech that clear a window.
-const SILENCE_SECONDS: f64 = 2.4;
+const SILENCE_MS: usize = 2_400;
 /// Before the first stretch, as when a call begins.
-const LEAD_SECONDS: f64 = 1.0;
+const LEAD_MS: usize = 1_000;
 /// So that a clip begins and ends without a click.
-const FADE_SECONDS: f64 = 0.01;
+const FADE_MS: usize = 10;
 /// The loudest sample after the common gain: 1 dB below full scale.
 const PEAK: f32 = 0.891;
 /// Root mean square of the line's noise: -60 dBFS, as on a quiet line.
@@ -52,18 +52,18 @@ fn main() -> anyhow::Result<()> {
         anyhow::bail!("expected two folders: the CREMA-D clips, and where to write call.wav and call.tsv");
     };
 
-    let mut call = vec![0.0_f32; samples(LEAD_SECONDS)];
+    let mut call = vec![0.0_f32; samples(LEAD_MS)];
     let mut truth = String::from("start_seconds\tend_seconds\tlabel\tclip\n");
     for (label, code) in STRETCHES {
         let begin = call.len();
         for sentence in SENTENCES {
-            if call.len() - begin >= samples(STRETCH_SECONDS) {
+            if call.len() - begin >= samples(STRETCH_MS) {
                 break;
             }
             let clip = format!("{ACTOR}_{sentence}_{code}_XX");
             let Some(path) = find(&corpus, &clip) else { continue };
             if call.len() > begin {
-                call.resize(call.len() + samples(PAUSE_SECONDS), 0.0);
+                call.resize(call.len() + samples(PAUSE_MS), 0.0);
             }
             let recording = file::read(&path)?;
             let rate_hz = recording.sample_rate_hz;
@@ -75,11 +75,11 @@ fn main() -> anyhow::Result<()> {
             call.append(&mut sound);
         }
         anyhow::ensure!(
-            call.len() - begin >= samples(STRETCH_SECONDS),
+            call.len() - begin >= samples(STRETCH_MS),
             "{} holds too few clips {ACTOR}_*_{code}_XX",
             corpus.display()
         );
-        call.resize(call.len() + samples(SILENCE_SECONDS), 0.0);
+        call.resize(call.len() + samples(SILENCE_MS), 0.0);
     }
 
     let peak = call.iter().fold(0.0_f32, |peak, sample| peak.max(sample.abs()));
@@ -98,8 +98,8 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-fn samples(seconds: f64) -> usize {
-    (seconds * f64::from(RATE_HZ)).round() as usize
+fn samples(milliseconds: usize) -> usize {
+    milliseconds * RATE_HZ as usize / 1000
 }
 
 /// A clip as it is distributed, or as FLAC.
@@ -108,7 +108,7 @@ fn find(corpus: &Path, clip: &str) -> Option<PathBuf> {
 }
 
 fn fade(sound: &mut [f32]) {
-    let length = samples(FADE_SECONDS).min(sound.len() / 2);
+    let length = samples(FADE_MS).min(sound.len() / 2);
     let last = sound.len().saturating_sub(1);
     for at in 0..length {
         let gain = at as f32 / length as f32;
