@@ -17,6 +17,9 @@ use tracing_subscriber::EnvFilter;
 use undertone::features::NotScored;
 
 mod classify;
+mod dataset;
+mod evaluate;
+mod train;
 
 /// The model that is used when none is named, as a path in a checkout.
 const DEFAULT_MODEL: &str = "models/cnn-bilstm";
@@ -32,6 +35,9 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Classify(classify::Args),
+    Train(train::Args),
+    Dataset(dataset::Args),
+    Evaluate(evaluate::Args),
 }
 
 impl Command {
@@ -39,6 +45,9 @@ impl Command {
         log_to_stderr();
         match self {
             Self::Classify(args) => classify::run(args),
+            Self::Train(args) => train::run(args),
+            Self::Dataset(args) => dataset::run(args),
+            Self::Evaluate(args) => evaluate::run(args),
         }
     }
 }

@@ -359,7 +359,7 @@ mod tests {
     fn a_few_steps_learn_a_few_windows() {
         let mut random = ChaCha8Rng::seed_from_u64(5);
         let mut parameters = Parameters::initial(&mut random);
-        let mut nadam = super::super::nadam::Nadam::new();
+        let mut nadam = crate::train::nadam::Nadam::new();
         let batch = batch(12, 2);
         let losses: Vec<f64> = (0..40)
             .map(|_| {
