@@ -3,7 +3,8 @@
 # does nothing when the library is there already.
 #
 # .ort/libonnxruntime.so is a symbolic link to the real file on every platform (on macOS to a .dylib: the loader does not
-# care about the name), so one path in .cargo/config.toml fits all. Everything is unpacked aside and moved at the end: an
+# care about the name), so one path in .cargo/config.toml fits all. macOS gets a .dylib link beside it, by which a binary that
+# cargo did not start finds it. Everything is unpacked aside and moved at the end: an
 # interrupted run leaves nothing half done.
 set -eu
 cd "$(dirname "$0")/.."
@@ -60,6 +61,9 @@ PIP_USER=0 PIP_REQUIRE_VIRTUALENV=0 PIP_ROOT_USER_ACTION=ignore PIP_DISABLE_PIP_
 mkdir -p .ort
 mv -f "$aside/onnxruntime/LICENSE" "$aside/onnxruntime/ThirdPartyNotices.txt" .ort/
 mv -f "$aside/onnxruntime/capi/$file" ".ort/$file"
+if [ "$(uname -s)" = Darwin ]; then
+    ln -sf "$file" .ort/libonnxruntime.dylib
+fi
 ln -s "$file" "$aside/link"
 mv -f "$aside/link" "$link"
 echo "ONNX Runtime: $link ($version)"

@@ -5,13 +5,21 @@
 //! quietly.
 
 use std::{
+    env,
     fmt::Display,
     io::{self, ErrorKind, Write as _},
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
+use undertone::features::NotScored;
+
+mod classify;
+
+/// The model that is used when none is named, as a path in a checkout.
+const DEFAULT_MODEL: &str = "models/cnn-bilstm";
 
 /// Hears how people speak on the telephone, while they speak.
 #[derive(Debug, Parser)]
@@ -22,11 +30,16 @@ struct Cli {
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {}
+enum Command {
+    Classify(classify::Args),
+}
 
 impl Command {
     fn run(self) -> anyhow::Result<()> {
-        match self {}
+        log_to_stderr();
+        match self {
+            Self::Classify(args) => classify::run(args),
+        }
     }
 }
 
@@ -47,8 +60,7 @@ pub(crate) fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.is::<OutputClosed>() => ExitCode::SUCCESS,
         Err(error) => {
-            // Standard error may be gone as well; the exit status still tells.
-            let _ = writeln!(io::stderr(), "undertone: {}", one_line(&error));
+            complain(&error);
             ExitCode::from(if error.is::<Usage>() { 2 } else { 1 })
         }
     }
@@ -61,6 +73,43 @@ pub(crate) fn print(line: impl Display) -> anyhow::Result<()> {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Err(OutputClosed.into()),
         Err(error) => Err(anyhow::Error::new(error).context("cannot write to standard output")),
+    }
+}
+
+/// Tells of an error on standard error, in one line. Standard error may be gone as well; the exit status still tells.
+fn complain(error: &anyhow::Error) {
+    let _ = writeln!(io::stderr(), "undertone: {}", one_line(error));
+}
+
+/// The folder of the model to use: the one that was named, or else the shipped one: below the working folder, beside the program,
+/// or above it, as in a checkout.
+fn model_dir(named: Option<PathBuf>) -> anyhow::Result<PathBuf> {
+    if let Some(dir) = named {
+        return Ok(dir);
+    }
+    let program = env::current_exe().ok().and_then(|path| path.canonicalize().ok());
+    let beside = program.iter().flat_map(|path| path.ancestors().skip(1));
+    let mut places = std::iter::once(Path::new("")).chain(beside).map(|folder| folder.join(DEFAULT_MODEL));
+    places.find(|dir| dir.join("manifest.toml").is_file()).ok_or_else(|| {
+        anyhow::anyhow!("there is no {DEFAULT_MODEL} here or beside the program: name a model's folder with --model")
+    })
+}
+
+/// A reason for no score, in plain words.
+fn reason(reason: NotScored) -> &'static str {
+    match reason {
+        NotScored::Silence => "silence",
+        NotScored::Noise => "noise",
+        NotScored::Tone => "tone",
+        NotScored::Music => "music",
+        NotScored::OnHold => "on hold",
+        NotScored::TooShort => "too little speech",
+        NotScored::LowSnr => "too noisy",
+        NotScored::Gap => "audio missing",
+        NotScored::NotPermitted => "not permitted",
+        NotScored::ConsentWithdrawn => "consent withdrawn",
+        NotScored::Overloaded => "overloaded",
+        NotScored::Failed => "inference failed",
     }
 }
 

@@ -27,6 +27,8 @@ use zeroize::Zeroizing;
 use crate::model::{self, Classifier, Outcome};
 
 pub mod queue;
+#[cfg(test)]
+mod tests;
 mod worker;
 
 use queue::Queue;
