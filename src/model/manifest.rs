@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 use crate::features::{FrontEnd, Standardization, WindowOptions};
 
 mod file;
+#[cfg(test)]
+mod tests;
 mod validate;
 
 pub use file::{Error, FILE_NAME, sha256_hex};

@@ -6,6 +6,9 @@ pub mod manifest;
 pub mod onnx;
 pub mod registry;
 
+#[cfg(test)]
+mod tiny;
+
 pub use manifest::Manifest;
 pub use registry::{Model, Registry};
 

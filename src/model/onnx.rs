@@ -15,6 +15,8 @@ use ort::{
 use super::{Classifier, Manifest, manifest};
 
 mod runtime;
+#[cfg(test)]
+mod tests;
 
 pub use runtime::Runtime;
 

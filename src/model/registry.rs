@@ -134,3 +134,68 @@ impl Registry {
         &self.models
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::model::{
+        Classifier,
+        tiny::{self, FRAMES, Shape, VALUES},
+    };
+
+    fn load(dirs: &[PathBuf]) -> Result<Registry, Error> {
+        Registry::load(Runtime::load(None).unwrap(), dirs, Options::default())
+    }
+
+    /// Folders with models of these names.
+    fn folders(root: &Path, names: &[&str]) -> Vec<PathBuf> {
+        let folder = |(index, name): (usize, &&str)| {
+            let dir = root.join(index.to_string());
+            tiny::write(&dir, &Shape::default(), |manifest| manifest.name = (*name).to_owned());
+            dir
+        };
+        names.iter().enumerate().map(folder).collect()
+    }
+
+    #[test]
+    fn the_first_is_the_default_and_the_others_are_found_by_name() {
+        let root = tempfile::tempdir().unwrap();
+        let registry = load(&folders(root.path(), &["middle", "last", "first"])).unwrap();
+        let names: Vec<_> = registry.models().iter().map(|model| model.manifest.name.as_str()).collect();
+        assert_eq!(names, ["middle", "first", "last"]);
+        for asked in [None, Some(""), Some("middle")] {
+            assert!(Arc::ptr_eq(registry.get(asked).unwrap(), registry.default_model()));
+        }
+        assert_eq!(registry.get(Some("last")).unwrap().dir, root.path().join("1"));
+        let missing = registry.get(Some("other")).unwrap_err().to_string();
+        assert_eq!(missing, "there is no model \"other\"; in service are middle, first, last");
+    }
+
+    #[test]
+    fn none_two_of_a_name_or_a_broken_one_is_told() {
+        let root = tempfile::tempdir().unwrap();
+        assert!(matches!(load(&[]), Err(Error::NoModel)));
+        let mut dirs = folders(root.path(), &["one", "two", "one"]);
+        let message = load(&dirs).unwrap_err().to_string();
+        for part in ["\"one\"", &dirs[0].display().to_string(), &dirs[2].display().to_string(), "rename"] {
+            assert!(message.contains(part), "{message:?} lacks {part}");
+        }
+        dirs[2] = root.path().join("nowhere");
+        let message = load(&dirs).unwrap_err().to_string();
+        assert!(message.contains("model in ") && message.contains("nowhere"), "{message}");
+    }
+
+    #[test]
+    fn sessions_run_what_was_checked_whatever_became_of_the_file() {
+        let root = tempfile::tempdir().unwrap();
+        let dirs = folders(root.path(), &["one"]);
+        let registry = load(&dirs).unwrap();
+        fs::remove_file(dirs[0].join("model.onnx")).unwrap();
+        let model = registry.default_model();
+        let logits = model.session().unwrap().run(&vec![1.0; FRAMES * VALUES], 1).unwrap();
+        assert_eq!(logits.len(), model.manifest.labels.len());
+        assert_eq!((model.sha256(), model.provider()), (model.manifest.network.sha256.as_str(), "cpu"));
+    }
+}
