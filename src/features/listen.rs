@@ -1,0 +1,194 @@
+//! Samples of one leg at its own rate → raw frames, each with whether it is speech. Calls and the trainer both listen here.
+//!
+//! A frame is speech when the gate's block around its centre is. It is told as soon as its last sample can be: half a frame after
+//! its centre (46 ms), and the resampler's look-ahead (10 to 30 ms) later; [`Listener::samples_needed`] says it to the sample.
+
+use std::collections::VecDeque;
+
+use super::{FrontEnd, raw::Extractor, thesis154::FRAME_SAMPLES};
+use crate::audio::{
+    gate::{Activity, Gate},
+    resample::{Error, Resampler},
+};
+
+pub use super::raw::RAW_VALUES;
+
+/// Samples handled at a time, so that what is between resampler and extractor stays small however large a push is.
+const SLICE_SAMPLES: usize = 1_024;
+
+/// Hears one leg.
+pub struct Listener {
+    clock: Clock,
+    resampler: Resampler,
+    gate: Option<GateTrack>,
+    extractor: Extractor,
+    resampled: Vec<f32>,
+    frames: u64,
+}
+
+/// Where frames stand in the source's samples.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Clock {
+    pub(super) source_hz: u64,
+    pub(super) rate_hz: u64,
+    pub(super) hop_samples: u64,
+}
+
+/// The gate's decisions that frames still ask for.
+struct GateTrack {
+    gate: Gate,
+    first_block: u64,
+    blocks: VecDeque<Activity>,
+}
+
+/// All raw frames of a recording: computed once, kept on disk if need be, and cut into windows as often as wanted.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RawFrames {
+    /// `[frames, RAW_VALUES]`.
+    pub values: Vec<f32>,
+    /// Whether each frame is speech.
+    pub speech: Vec<bool>,
+    /// Samples of the recording.
+    pub samples: u64,
+    /// Its rate.
+    pub source_hz: u32,
+}
+
+impl Listener {
+    /// Listens to samples at `source_hz`; without a gate every frame counts as speech.
+    ///
+    /// # Errors
+    /// [`Error::Rate`] when the source's rate is not supported.
+    pub fn new(front_end: &FrontEnd, source_hz: u32, gate: bool) -> Result<Self, Error> {
+        let rate_hz = front_end.sample_rate_hz();
+        let resampler = Resampler::new(source_hz, rate_hz)?;
+        let gate = gate.then(|| GateTrack { gate: Gate::new(source_hz), first_block: 0, blocks: VecDeque::new() });
+        let clock =
+            Clock { source_hz: source_hz.into(), rate_hz: rate_hz.into(), hop_samples: front_end.hop_samples() as u64 };
+        Ok(Self { clock, resampler, gate, extractor: Extractor::new(0.0), resampled: Vec::new(), frames: 0 })
+    }
+
+    /// Takes samples in and tells each raw frame that they complete, with whether it is speech.
+    pub fn push(&mut self, samples: &[f32], mut tell: impl FnMut(&[f32], bool)) {
+        for slice in samples.chunks(SLICE_SAMPLES) {
+            if let Some(track) = &mut self.gate {
+                track.push(slice);
+            }
+            self.resampler.push(slice, &mut self.resampled);
+            self.extract(false, &mut tell);
+        }
+    }
+
+    /// Ends the stream: the frames still under way end in silence.
+    pub fn finish(&mut self, mut tell: impl FnMut(&[f32], bool)) {
+        if let Some(track) = &mut self.gate {
+            track.blocks.extend(track.gate.finish());
+        }
+        self.resampler.finish(&mut self.resampled);
+        self.extract(true, &mut tell);
+    }
+
+    /// Samples that must have been pushed before the first `frames` frames are told.
+    pub fn samples_needed(&self, frames: u64) -> u64 {
+        match frames.checked_sub(1) {
+            None => 0,
+            Some(last) => self.resampler.input_needed(last * self.clock.hop_samples + FRAME_SAMPLES as u64 / 2),
+        }
+    }
+
+    pub(super) fn clock(&self) -> Clock {
+        self.clock
+    }
+
+    fn extract(&mut self, last: bool, tell: &mut impl FnMut(&[f32], bool)) {
+        let Self { clock, gate, extractor, resampled, frames, .. } = self;
+        let mut tell = |raw: &[f32]| {
+            let speech = gate.as_mut().is_none_or(|track| track.is_speech(clock.centre(*frames)));
+            *frames += 1;
+            tell(raw, speech);
+        };
+        extractor.push(resampled, &mut tell);
+        resampled.clear();
+        if last {
+            extractor.finish(&mut tell);
+        }
+    }
+}
+
+impl Clock {
+    /// The source's sample at a frame's centre.
+    fn centre(self, frame: u64) -> u64 {
+        frame * self.hop_samples * self.source_hz / self.rate_hz
+    }
+
+    /// A frame's first sample; that of the stream if the frame begins in the silence before.
+    pub(super) fn start(self, frame: u64) -> u64 {
+        let start = (frame * self.hop_samples).saturating_sub(FRAME_SAMPLES as u64 / 2);
+        start * self.source_hz / self.rate_hz
+    }
+
+    /// One past the last sample that a frame looks at.
+    pub(super) fn end(self, frame: u64) -> u64 {
+        ((frame * self.hop_samples + FRAME_SAMPLES as u64 / 2) * self.source_hz).div_ceil(self.rate_hz)
+    }
+
+    /// The first frame that begins at or after a sample.
+    pub(super) fn first_frame_from(self, sample: u64) -> u64 {
+        if sample == 0 {
+            return 0;
+        }
+        let at = (sample * self.rate_hz).div_ceil(self.source_hz);
+        (at + FRAME_SAMPLES as u64 / 2).div_ceil(self.hop_samples)
+    }
+
+    /// The time between frames.
+    pub(super) fn hop_seconds(self) -> f64 {
+        self.hop_samples as f64 / self.rate_hz as f64
+    }
+}
+
+impl GateTrack {
+    fn push(&mut self, samples: &[f32]) {
+        let Self { gate, blocks, .. } = self;
+        gate.push(samples, |activity| blocks.push_back(activity));
+    }
+
+    /// What the block around a sample is; samples are asked for in order. The last block also answers for a sample behind it,
+    /// where a frame's centre is the stream's end.
+    fn is_speech(&mut self, sample: u64) -> bool {
+        let block = sample / self.gate.block_samples() as u64;
+        while self.first_block < block && self.blocks.len() > 1 {
+            self.blocks.pop_front();
+            self.first_block += 1;
+        }
+        self.blocks.front() == Some(&Activity::Speech)
+    }
+}
+
+impl RawFrames {
+    /// Listens to a whole recording, as a [`Listener`] hears it.
+    ///
+    /// # Errors
+    /// [`Error::Rate`] when the recording's rate is not supported.
+    pub fn of(samples: &[f32], source_hz: u32, front_end: &FrontEnd, gate: bool) -> Result<Self, Error> {
+        let mut listener = Listener::new(front_end, source_hz, gate)?;
+        let (mut values, mut speech) = (Vec::new(), Vec::new());
+        let mut keep = |raw: &[f32], is_speech| {
+            values.extend_from_slice(raw);
+            speech.push(is_speech);
+        };
+        listener.push(samples, &mut keep);
+        listener.finish(&mut keep);
+        Ok(Self { values, speech, samples: samples.len() as u64, source_hz })
+    }
+
+    /// Frames there are.
+    pub fn frames(&self) -> usize {
+        self.speech.len()
+    }
+
+    /// The raw values of a range of frames, for [`super::assemble::assemble`].
+    pub fn range(&self, frames: std::ops::Range<usize>) -> &[f32] {
+        &self.values[frames.start * RAW_VALUES..frames.end * RAW_VALUES]
+    }
+}

@@ -1,0 +1,263 @@
+//! Samples of one leg in; a window, or the reason for none, out at every stride.
+//!
+//! Stride `n` is told when sample `n * stride` has been pushed, whatever came with it in one push. Its window ends with the last
+//! frame that is complete by then: 56 to 100 ms before, half a frame, the resampler's look-ahead and a hop. So a stride depends on
+//! the samples up to its own time and no others.
+
+use std::{collections::VecDeque, ops::Range};
+
+use super::{
+    Error, FrontEnd, NotScored, Standardization, WindowOptions,
+    assemble::assemble_parts,
+    listen::{Listener, RAW_VALUES},
+    window::{Rule, Window},
+};
+
+/// Strides that are supported, in seconds.
+pub const STRIDE_SECONDS: std::ops::RangeInclusive<f64> = 0.25..=5.0;
+
+/// What one stride yields. Positions are samples at the source's rate.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stride {
+    /// First sample looked at.
+    pub start_samples: u64,
+    /// One past the last.
+    pub end_samples: u64,
+    /// Samples that had to be pushed before this stride could be told.
+    pub depends_on_samples: u64,
+    /// Part of the stretch that was speech, 0 to 1.
+    pub speech_ratio: f32,
+    /// Speech since the last stride, in seconds.
+    pub speech_seconds: f32,
+    /// The window `[frames, values]`, standardised and padded, or why there is none.
+    pub outcome: Result<Vec<f32>, NotScored>,
+}
+
+/// What a [`Pipeline`] is to do beyond what the model's manifest says.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PipelineOptions {
+    /// The rate of the samples that will be pushed: 8,000 to 48,000.
+    pub source_hz: u32,
+    /// Time between strides in seconds: 0.25 to 5.
+    pub stride_seconds: f64,
+    /// Whether the gate decides what is speech; without it all is.
+    pub gate: bool,
+}
+
+/// Samples of one leg in; a window, or the reason for none, out at every stride: resampler, gate, extractor and window in one.
+///
+/// However the samples are split over pushes, the strides are the same.
+pub struct Pipeline {
+    listener: Listener,
+    standardization: Standardization,
+    window_values: usize,
+    points: StridePoints,
+    heard: Heard,
+    position: u64,
+    /// Where the last stride was told.
+    last: u64,
+    finished: bool,
+    ready: VecDeque<Stride>,
+}
+
+/// The frames heard so far, as far as they still matter.
+struct Heard {
+    rule: Rule,
+    ring: Ring,
+    /// Since the last stride.
+    frames: u64,
+    speech: u64,
+}
+
+/// The last raw frames.
+struct Ring {
+    values: Vec<f32>,
+    capacity: usize,
+    pushed: u64,
+}
+
+/// Where strides lie: at the multiples of the stride, each rounded to a sample.
+#[derive(Debug, Clone)]
+pub(super) struct StridePoints {
+    samples: f64,
+    next: u64,
+}
+
+impl Pipeline {
+    /// A pipeline for one leg.
+    ///
+    /// # Errors
+    /// An [`Error`] that names the parameter of front end, window, standardisation or options that is not supported.
+    pub fn new(
+        front_end: &FrontEnd,
+        window: &WindowOptions,
+        standardization: &Standardization,
+        options: &PipelineOptions,
+    ) -> Result<Self, Error> {
+        front_end.validate()?;
+        window.validate(front_end)?;
+        standardization.validate(front_end.values())?;
+        let listener = Listener::new(front_end, options.source_hz, options.gate)?;
+        let rule = Rule::new(window, listener.clock());
+        Ok(Self {
+            listener,
+            standardization: standardization.clone(),
+            window_values: window.frames * front_end.values(),
+            points: StridePoints::new(options.source_hz, options.stride_seconds)?,
+            heard: Heard { rule, ring: Ring::new(window.frames), frames: 0, speech: 0 },
+            position: 0,
+            last: 0,
+            finished: false,
+            ready: VecDeque::new(),
+        })
+    }
+
+    /// Takes samples in. After [`Pipeline::finish`] they are ignored.
+    pub fn push(&mut self, samples: &[f32]) {
+        if self.finished {
+            return;
+        }
+        let mut rest = samples;
+        while !rest.is_empty() {
+            let until_stride = usize::try_from(self.points.next_samples() - self.position).unwrap_or(usize::MAX);
+            let (part, tail) = rest.split_at(rest.len().min(until_stride));
+            let Self { listener, heard, .. } = self;
+            listener.push(part, |raw, speech| heard.push(raw, speech));
+            self.position += part.len() as u64;
+            rest = tail;
+            if part.len() == until_stride {
+                self.points.advance();
+                self.decide();
+            }
+        }
+    }
+
+    /// Decides now on what was heard since the last stride; nothing new, nothing decided.
+    pub fn flush(&mut self) {
+        if self.position > self.last {
+            self.decide();
+        }
+    }
+
+    /// Ends the leg: decides on the rest, look-ahead included.
+    pub fn finish(&mut self) {
+        if std::mem::replace(&mut self.finished, true) || self.position == 0 {
+            return;
+        }
+        let Self { listener, heard, .. } = self;
+        listener.finish(|raw, speech| heard.push(raw, speech));
+        if self.heard.frames > 0 {
+            self.decide();
+        }
+    }
+
+    /// Forgets the window, as after a hold or a gap; positions go on.
+    pub fn clear(&mut self) {
+        self.heard.rule.clear(self.position);
+    }
+
+    /// The next stride, in order.
+    pub fn poll(&mut self) -> Option<Stride> {
+        self.ready.pop_front()
+    }
+
+    /// Samples pushed so far.
+    pub fn position_samples(&self) -> u64 {
+        self.position
+    }
+
+    /// Tells a stride at the current position.
+    fn decide(&mut self) {
+        let Heard { rule, frames, speech, .. } = &self.heard;
+        let clock = self.listener.clock();
+        let (frames, speech) = (*frames, *speech);
+        #[expect(clippy::cast_possible_truncation, reason = "seconds of one stride")]
+        let speech_seconds = (speech as f64 * clock.hop_seconds()) as f32;
+        let stride = match rule.window(self.position) {
+            Ok(window) => Stride {
+                start_samples: clock.start(window.frames.start),
+                end_samples: clock.end(window.frames.end - 1).min(self.position),
+                depends_on_samples: self.position,
+                speech_ratio: window.speech_ratio,
+                speech_seconds,
+                outcome: Ok(self.assemble(&window)),
+            },
+            Err(reason) => Stride {
+                start_samples: self.last,
+                end_samples: self.position,
+                depends_on_samples: self.position,
+                speech_ratio: speech as f32 / frames.max(1) as f32,
+                speech_seconds,
+                outcome: Err(reason),
+            },
+        };
+        self.ready.push_back(stride);
+        (self.heard.frames, self.heard.speech) = (0, 0);
+        self.last = self.position;
+    }
+
+    fn assemble(&self, window: &Window) -> Vec<f32> {
+        let (first, second) = self.heard.ring.range(&window.frames);
+        let mut values = vec![0.0; self.window_values];
+        assemble_parts(first, second, &mut values);
+        self.standardization.apply(&mut values);
+        values
+    }
+}
+
+impl Heard {
+    fn push(&mut self, raw: &[f32], speech: bool) {
+        self.ring.push(raw);
+        self.rule.push(speech);
+        self.frames += 1;
+        self.speech += u64::from(speech);
+    }
+}
+
+impl Ring {
+    fn new(frames: usize) -> Self {
+        Self { values: vec![0.0; frames * RAW_VALUES], capacity: frames, pushed: 0 }
+    }
+
+    fn slot(&self, frame: u64) -> usize {
+        usize::try_from(frame % self.capacity as u64).expect("less than the capacity")
+    }
+
+    fn push(&mut self, raw: &[f32]) {
+        let at = self.slot(self.pushed) * RAW_VALUES;
+        self.values[at..at + RAW_VALUES].copy_from_slice(raw);
+        self.pushed += 1;
+    }
+
+    /// The frames of a range that are all still kept, in order, in two parts.
+    fn range(&self, frames: &Range<u64>) -> (&[f32], &[f32]) {
+        let (start, end) = (self.slot(frames.start) * RAW_VALUES, self.slot(frames.end) * RAW_VALUES);
+        if start < end { (&self.values[start..end], &[]) } else { (&self.values[start..], &self.values[..end]) }
+    }
+}
+
+impl StridePoints {
+    pub(super) fn new(source_hz: u32, stride_seconds: f64) -> Result<Self, Error> {
+        if !STRIDE_SECONDS.contains(&stride_seconds) {
+            return Err(Error::Stride { actual: stride_seconds });
+        }
+        Ok(Self { samples: stride_seconds * f64::from(source_hz), next: 1 })
+    }
+
+    /// Samples at the next stride.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a position is positive and below 2^53"
+    )]
+    pub(super) fn next_samples(&self) -> u64 {
+        (self.next as f64 * self.samples).round() as u64
+    }
+
+    /// Goes on to the stride after and returns where this one was.
+    pub(super) fn advance(&mut self) -> u64 {
+        let at = self.next_samples();
+        self.next += 1;
+        at
+    }
+}
