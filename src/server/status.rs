@@ -6,7 +6,7 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
 use crate::{
-    config,
+    config, features,
     policy::Refusal as Policy,
     session::{End, Refusal},
 };
@@ -129,8 +129,8 @@ fn refused(refusal: &Refusal) -> Status {
             let details = ErrorDetails::with_retry_info(Some(RETRY_DRAINING));
             Status::with_error_details(Code::Unavailable, text, details)
         }
-        Refusal::Failed => failed(),
-        Refusal::Rate(_) => invalid("audio.sample_rate_hertz", &text),
+        Refusal::Analysis(features::Error::Rate(_)) => invalid("audio.sample_rate_hertz", &text),
+        Refusal::Failed | Refusal::Analysis(_) => failed(),
     }
 }
 

@@ -1,14 +1,14 @@
 //! From the API's messages to the domain's, every field checked against the range that its comment promises.
 
-use std::{ops::RangeInclusive, time::Duration};
+use std::{collections::HashMap, ops::RangeInclusive, time::Duration};
 
 use prost_types::Timestamp;
 
-use super::super::{proto, status::Problem};
 use crate::{
     audio::Encoding,
     call::Control,
     policy::{Consent, Role},
+    server::{proto, status::Problem},
     session::{AcknowledgedLeg, Input, LegRequest, Recording, Request},
 };
 
@@ -27,7 +27,7 @@ const MAX_TAG_VALUE: usize = 256;
 const MAX_METHOD: usize = 64;
 
 /// What a call asks for.
-pub(in super::super) fn call(config: proto::AnalyzeConfig) -> Result<Request, Problem> {
+pub(in crate::server) fn call(config: proto::AnalyzeConfig) -> Result<Request, Problem> {
     identifier("config.call_id", &config.call_id, MAX_CALL_ID)?;
     let (encoding, sample_rate_hz, channels) = format("config.audio", config.audio.as_ref())?;
     tags(&config.tags)?;
@@ -45,7 +45,7 @@ pub(in super::super) fn call(config: proto::AnalyzeConfig) -> Result<Request, Pr
 }
 
 /// One message of a call that has begun, with these legs.
-pub(in super::super) fn input(request: proto::AnalyzeRequest, legs: &[AcknowledgedLeg]) -> Result<Input, Problem> {
+pub(in crate::server) fn input(request: proto::AnalyzeRequest, legs: &[AcknowledgedLeg]) -> Result<Input, Problem> {
     use proto::analyze_request::Message;
     match request.message {
         None => Err(no_message()),
@@ -80,12 +80,12 @@ pub(in super::super) fn input(request: proto::AnalyzeRequest, legs: &[Acknowledg
 }
 
 /// A message without content.
-pub(in super::super) fn no_message() -> Problem {
+pub(in crate::server) fn no_message() -> Problem {
     Problem::invalid("message", "one of config, audio, control must be set")
 }
 
 /// A recording to classify.
-pub(in super::super) fn recording(request: proto::ClassifyRequest) -> Result<Recording, Problem> {
+pub(in crate::server) fn recording(request: proto::ClassifyRequest) -> Result<Recording, Problem> {
     let (encoding, sample_rate_hz, channels) = format("audio", request.audio.as_ref())?;
     if channels != 1 {
         return Err(Problem::invalid("audio.channels", format!("{channels}; a recording has 1 channel")));
@@ -211,7 +211,7 @@ fn stride(stride: Option<prost_types::Duration>) -> Result<Duration, Problem> {
     })
 }
 
-fn tags(tags: &std::collections::HashMap<String, String>) -> Result<(), Problem> {
+fn tags(tags: &HashMap<String, String>) -> Result<(), Problem> {
     if tags.len() > MAX_TAGS {
         return Err(Problem::invalid("config.tags", format!("{}; a call has at most {MAX_TAGS} tags", tags.len())));
     }

@@ -2,18 +2,18 @@
 
 use std::time::Duration;
 
-use super::super::proto::{self, analyze_response, classify_response, emotion_event};
 use crate::{
     call::{self, EndReason},
     decision::{Judgement, Share},
     features::NotScored,
     model::{self, Manifest, manifest::Bandwidth},
     policy::Role,
-    session::{Acknowledgement, Classification, Message},
+    server::proto::{self, analyze_response, classify_response, emotion_event},
+    session::{AcknowledgedLeg, Acknowledgement, Classification, Message},
 };
 
 /// One message to the client of the call that was acknowledged so.
-pub(in super::super) fn analyze_response(message: Message, call: &Acknowledgement) -> proto::AnalyzeResponse {
+pub(in crate::server) fn analyze_response(message: Message, call: &Acknowledgement) -> proto::AnalyzeResponse {
     use analyze_response::Message as Response;
     let message = match message {
         Message::Acknowledgement(_) => Response::Acknowledgement(acknowledgement(call)),
@@ -28,7 +28,7 @@ pub(in super::super) fn analyze_response(message: Message, call: &Acknowledgemen
 }
 
 /// What was heard in a recording.
-pub(in super::super) fn classify_response(told: Classification) -> proto::ClassifyResponse {
+pub(in crate::server) fn classify_response(told: Classification) -> proto::ClassifyResponse {
     let outcome = match &told.outcome {
         Ok(judgement) => classify_response::Outcome::Emotion(emotion(judgement, &told.model.manifest)),
         Err(reason) => classify_response::Outcome::NotScored(not_scored(*reason).into()),
@@ -43,7 +43,7 @@ pub(in super::super) fn classify_response(told: Classification) -> proto::Classi
 }
 
 /// A model in service.
-pub(in super::super) fn model(model: &model::Model) -> proto::Model {
+pub(in crate::server) fn model(model: &model::Model) -> proto::Model {
     let manifest = &*model.manifest;
     let rate_hz = manifest.front_end.sample_rate_hz();
     let window_seconds = (manifest.window.frames * manifest.front_end.hop_samples()) as f64 / f64::from(rate_hz);
@@ -69,7 +69,7 @@ pub(in super::super) fn model(model: &model::Model) -> proto::Model {
 }
 
 fn acknowledgement(call: &Acknowledgement) -> proto::Acknowledgement {
-    let leg = |leg: &crate::session::AcknowledgedLeg| proto::AcknowledgedLeg {
+    let leg = |leg: &AcknowledgedLeg| proto::AcknowledgedLeg {
         leg_id: leg.leg_id.clone(),
         role: role(leg.role).into(),
         analysed: leg.analysed,
