@@ -20,6 +20,7 @@ mod call;
 mod classify;
 mod client;
 mod proto_json;
+mod serve;
 mod text;
 
 /// The model that is used when none is named, as a path in a checkout.
@@ -37,14 +38,19 @@ struct Cli {
 enum Command {
     Classify(classify::Args),
     Call(call::Args),
+    Serve(serve::Args),
 }
 
 impl Command {
     fn run(self) -> anyhow::Result<()> {
-        log_to_stderr();
+        // A server logs as its configuration says.
+        if !matches!(self, Self::Serve(_)) {
+            log_to_stderr();
+        }
         match self {
             Self::Classify(args) => classify::run(args),
             Self::Call(args) => call::run(args),
+            Self::Serve(args) => serve::run(args),
         }
     }
 }
