@@ -19,6 +19,7 @@ use tracing_subscriber::EnvFilter;
 mod call;
 mod classify;
 mod client;
+mod demo;
 mod proto_json;
 mod serve;
 mod text;
@@ -39,6 +40,7 @@ enum Command {
     Classify(classify::Args),
     Call(call::Args),
     Serve(serve::Args),
+    Demo(demo::Args),
 }
 
 impl Command {
@@ -51,6 +53,7 @@ impl Command {
             Self::Classify(args) => classify::run(args),
             Self::Call(args) => call::run(args),
             Self::Serve(args) => serve::run(args),
+            Self::Demo(args) => demo::run(args),
         }
     }
 }
