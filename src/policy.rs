@@ -1,6 +1,24 @@
 //! Who may be analysed at all: roles, notice, consent. Pure.
 //!
-//! A leg of a call can only be built from a [`Permit`], and only [`Policy::judge`] makes one.
+//! A leg of a call can only be built from a [`Permit`], and only [`Policy::judge`] makes one. What it says of a leg, first match wins:
+//!
+//! | of the leg is known | verdict |
+//! |---|---|
+//! | consent refused | refuse the call |
+//! | no notice, and the policy requires it | refuse the call |
+//! | consent unknown, and the policy requires it | refuse the call |
+//! | BOT | drop the leg, in every mode |
+//! | AGENT or SUPERVISOR | drop the leg under CUSTOMER_ONLY, else analyse |
+//! | MIXED | refuse the call unless `admit_mixed` |
+//! | UNSPECIFIED | refuse the call unless `admit_unspecified` |
+//! | CUSTOMER | analyse |
+//!
+//! [`Policy::judge_call`] puts the legs together: a call of which no leg may be analysed is refused.
+//!
+//! The defaults follow the EU's AI Act: Art. 5(1)(f) prohibits inferring the emotions of people at work, medical and safety uses
+//! aside; Art. 50(3) wants people told. So whoever sets another [`Mode`] attests in writing to the ground for it.
+
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -52,13 +70,6 @@ pub struct Permit {
     role: Role,
 }
 
-impl Permit {
-    /// Whose voice it is for.
-    pub fn role(&self) -> Role {
-        self.role
-    }
-}
-
 /// What the policy says of a leg.
 #[derive(Debug)]
 pub enum Verdict {
@@ -72,27 +83,325 @@ pub enum Verdict {
 
 /// Why a call is refused; the message says what to set.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {}
+pub enum Refusal {
+    /// The customer said no.
+    #[error("the customer refused consent, so the call is not analysed; do not send calls whose consent is REFUSED")]
+    ConsentRefused,
+    /// Nobody said that the people in the call were told.
+    #[error(
+        "no notice was given; tell the people in the call and set `notice` (given_at, method), or set `policy.require_notice = false` \
+         on the server where the law permits"
+    )]
+    NoNotice,
+    /// Nobody said that the customer agreed.
+    #[error(
+        "this server requires consent; ask the customer and set `consent.status` to GIVEN, or set `policy.require_consent = false` on \
+         the server where the law permits"
+    )]
+    NoConsent,
+    /// Several parties in one channel.
+    #[error(
+        "role MIXED is not permitted, because an agent is heard in it; send each party as a leg of its own with its role, or set \
+         `policy.admit_mixed = true` on the server"
+    )]
+    Mixed,
+    /// Nobody said who speaks.
+    #[error(
+        "the role is not set; set it to CUSTOMER, AGENT, SUPERVISOR or BOT, or set `policy.admit_unspecified = true` on the server"
+    )]
+    Unspecified,
+    /// All legs would be dropped.
+    #[error(
+        "no leg of this call may be analysed: the role is {roles} and the server's policy is {mode}; send the customer's leg with role \
+         CUSTOMER, or, for people at work, set `policy.mode` and `policy.attestation` on the server (BOT is never analysed)"
+    )]
+    NothingToAnalyse {
+        /// The legs' roles, one after another.
+        roles: String,
+        /// The mode they were judged under.
+        mode: Mode,
+    },
+}
+
+/// Whose voices may be analysed besides the customer's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Mode {
+    /// Nobody's.
+    #[default]
+    CustomerOnly,
+    /// People at work, in training calls. Needs an attestation.
+    AgentTraining,
+    /// People at work, for medical or safety reasons. Needs an attestation.
+    MedicalOrSafety,
+}
 
 /// The policy, as configured.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Policy {
+    /// Whose voices may be analysed.
+    pub mode: Mode,
+    /// On what ground, and by whom, people at work are analysed. Needed by every mode but CUSTOMER_ONLY; kept for the record.
+    pub attestation: String,
     /// Refuse calls without `notice`.
     pub require_notice: bool,
     /// Refuse calls without consent given.
     pub require_consent: bool,
+    /// Analyse legs with several parties in one channel: the operator answers for the agents heard in it.
+    pub admit_mixed: bool,
+    /// Analyse legs of which nobody said who speaks: the operator answers for whom it is.
+    pub admit_unspecified: bool,
+}
+
+/// What is wrong with a policy's configuration; the message says what to set.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Invalid {
+    /// A mode that permits analysing people at work, on no stated ground.
+    #[error(
+        "policy.mode {mode} needs policy.attestation: state who attests to which ground for analysing people at work, or set \
+         policy.mode to CUSTOMER_ONLY"
+    )]
+    NoAttestation {
+        /// The mode that needs it.
+        mode: Mode,
+    },
+}
+
+impl Role {
+    /// As the API spells it: "CUSTOMER".
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Customer => "CUSTOMER",
+            Self::Agent => "AGENT",
+            Self::Supervisor => "SUPERVISOR",
+            Self::Bot => "BOT",
+            Self::Mixed => "MIXED",
+            Self::Unspecified => "UNSPECIFIED",
+        }
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Permit {
+    /// Whose voice it is for.
+    pub fn role(&self) -> Role {
+        self.role
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::CustomerOnly => "CUSTOMER_ONLY",
+            Self::AgentTraining => "AGENT_TRAINING",
+            Self::MedicalOrSafety => "MEDICAL_OR_SAFETY",
+        })
+    }
 }
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { require_notice: true, require_consent: false }
+        Self {
+            mode: Mode::CustomerOnly,
+            attestation: String::new(),
+            require_notice: true,
+            require_consent: false,
+            admit_mixed: false,
+            admit_unspecified: false,
+        }
     }
 }
 
 impl Policy {
+    /// Whether the configuration is one that may be served by.
+    pub fn validate(&self) -> Result<(), Invalid> {
+        if self.mode != Mode::CustomerOnly && self.attestation.trim().is_empty() {
+            return Err(Invalid::NoAttestation { mode: self.mode });
+        }
+        Ok(())
+    }
+
     /// What is to become of a leg.
-    pub fn judge(&self, _leg: &Circumstances) -> Verdict {
-        todo!()
+    pub fn judge(&self, leg: &Circumstances) -> Verdict {
+        if leg.consent == Consent::Refused {
+            return Verdict::Refuse(Refusal::ConsentRefused);
+        }
+        if self.require_notice && !leg.notice_given {
+            return Verdict::Refuse(Refusal::NoNotice);
+        }
+        if self.require_consent && leg.consent != Consent::Given {
+            return Verdict::Refuse(Refusal::NoConsent);
+        }
+        let analyse = Verdict::Analyse(Permit { role: leg.role });
+        match leg.role {
+            Role::Customer => analyse,
+            Role::Bot => Verdict::Drop(NotScored::NotPermitted),
+            // An unattested mode permits nothing, whether or not somebody forgot to validate.
+            Role::Agent | Role::Supervisor if self.mode == Mode::CustomerOnly || self.validate().is_err() => {
+                Verdict::Drop(NotScored::NotPermitted)
+            }
+            Role::Agent | Role::Supervisor => analyse,
+            Role::Mixed if self.admit_mixed => analyse,
+            Role::Mixed => Verdict::Refuse(Refusal::Mixed),
+            Role::Unspecified if self.admit_unspecified => analyse,
+            Role::Unspecified => Verdict::Refuse(Refusal::Unspecified),
+        }
+    }
+
+    /// What is to become of a call with these legs: for each leave to analyse it or why it is dropped, or why the call is refused.
+    ///
+    /// One leg that is refused refuses the call, and so do legs that would all be dropped, none at all included.
+    pub fn judge_call(&self, legs: &[Circumstances]) -> Result<Vec<Result<Permit, NotScored>>, Refusal> {
+        let mut permits = Vec::with_capacity(legs.len());
+        for leg in legs {
+            permits.push(match self.judge(leg) {
+                Verdict::Analyse(permit) => Ok(permit),
+                Verdict::Drop(reason) => Err(reason),
+                Verdict::Refuse(refusal) => return Err(refusal),
+            });
+        }
+        if permits.iter().any(Result::is_ok) {
+            return Ok(permits);
+        }
+        let roles = legs.iter().map(|leg| leg.role.as_str()).collect::<Vec<_>>().join(", ");
+        Err(Refusal::NothingToAnalyse { roles, mode: self.mode })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ROLES: [Role; 6] = [Role::Customer, Role::Agent, Role::Supervisor, Role::Bot, Role::Mixed, Role::Unspecified];
+    const MODES: [Mode; 3] = [Mode::CustomerOnly, Mode::AgentTraining, Mode::MedicalOrSafety];
+
+    fn told(role: Role) -> Circumstances {
+        Circumstances { role, notice_given: true, consent: Consent::Unknown }
+    }
+
+    fn attested(mode: Mode) -> Policy {
+        Policy {
+            mode,
+            attestation: "works council agreement 7, signed by the data protection officer".into(),
+            ..Policy::default()
+        }
+    }
+
+    fn word(verdict: &Verdict) -> &'static str {
+        match verdict {
+            Verdict::Analyse(_) => "analyse",
+            Verdict::Drop(NotScored::NotPermitted) => "drop",
+            Verdict::Drop(_) => "dropped for another reason",
+            Verdict::Refuse(Refusal::Mixed) => "mixed",
+            Verdict::Refuse(Refusal::Unspecified) => "unspecified",
+            Verdict::Refuse(Refusal::NoNotice) => "no notice",
+            Verdict::Refuse(Refusal::NoConsent) => "no consent",
+            Verdict::Refuse(Refusal::ConsentRefused) => "refused",
+            Verdict::Refuse(Refusal::NothingToAnalyse { .. }) => "nothing",
+        }
+    }
+
+    #[test]
+    fn every_role_under_every_mode() {
+        let table = [
+            ["analyse", "drop", "drop", "drop", "mixed", "unspecified"],
+            ["analyse", "analyse", "analyse", "drop", "mixed", "unspecified"],
+            ["analyse", "analyse", "analyse", "drop", "mixed", "unspecified"],
+        ];
+        for (mode, row) in MODES.into_iter().zip(table) {
+            for (role, expected) in ROLES.into_iter().zip(row) {
+                let verdict = attested(mode).judge(&told(role));
+                assert_eq!(word(&verdict), expected, "{role} under {mode}");
+                if let Verdict::Analyse(permit) = verdict {
+                    assert_eq!(permit.role(), role);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn overrides_admit_what_they_name_and_nothing_else() {
+        for (admit_mixed, admit_unspecified) in [(true, false), (false, true), (true, true)] {
+            let policy = Policy { admit_mixed, admit_unspecified, ..Policy::default() };
+            assert_eq!(word(&policy.judge(&told(Role::Mixed))), if admit_mixed { "analyse" } else { "mixed" });
+            let expected = if admit_unspecified { "analyse" } else { "unspecified" };
+            assert_eq!(word(&policy.judge(&told(Role::Unspecified))), expected);
+            assert_eq!(word(&policy.judge(&told(Role::Agent))), "drop");
+            assert_eq!(word(&policy.judge(&told(Role::Bot))), "drop");
+        }
+    }
+
+    #[test]
+    fn notice_and_consent_go_before_the_role() {
+        let consents = [Consent::Unknown, Consent::Given, Consent::Refused];
+        for require_notice in [false, true] {
+            for require_consent in [false, true] {
+                let policy = Policy { require_notice, require_consent, ..Policy::default() };
+                for role in ROLES {
+                    for notice_given in [false, true] {
+                        for consent in consents {
+                            let expected = match (consent, notice_given) {
+                                (Consent::Refused, _) => "refused",
+                                (_, false) if require_notice => "no notice",
+                                (Consent::Unknown, _) if require_consent => "no consent",
+                                _ => word(&policy.judge(&Circumstances {
+                                    role,
+                                    notice_given: true,
+                                    consent: Consent::Given,
+                                })),
+                            };
+                            let verdict = policy.judge(&Circumstances { role, notice_given, consent });
+                            assert_eq!(word(&verdict), expected, "{role} {notice_given} {consent:?} under {policy:?}");
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_mode_without_attestation_is_invalid_and_permits_no_agent() {
+        assert_eq!(Policy::default().validate(), Ok(()));
+        for mode in [Mode::AgentTraining, Mode::MedicalOrSafety] {
+            assert_eq!(attested(mode).validate(), Ok(()));
+            let policy = Policy { attestation: " \n".into(), ..attested(mode) };
+            assert_eq!(policy.validate(), Err(Invalid::NoAttestation { mode }));
+            assert_eq!(word(&policy.judge(&told(Role::Agent))), "drop");
+        }
+    }
+
+    #[test]
+    fn a_call_is_refused_when_no_leg_may_be_analysed() {
+        let policy = Policy::default();
+        let refusal = policy.judge_call(&[told(Role::Agent)]).unwrap_err();
+        assert_eq!(refusal, Refusal::NothingToAnalyse { roles: "AGENT".into(), mode: Mode::CustomerOnly });
+        let text = refusal.to_string();
+        assert!(text.contains("AGENT") && text.contains("policy.mode") && text.contains("CUSTOMER"), "{text}");
+        assert!(policy.judge_call(&[told(Role::Agent), told(Role::Bot)]).is_err());
+        assert!(policy.judge_call(&[]).is_err());
+        assert_eq!(policy.judge_call(&[told(Role::Customer), told(Role::Mixed)]).unwrap_err(), Refusal::Mixed);
+    }
+
+    #[test]
+    fn a_call_keeps_its_legs_in_order() {
+        let permits = Policy::default().judge_call(&[told(Role::Agent), told(Role::Customer)]).unwrap();
+        assert!(matches!(&permits[0], Err(NotScored::NotPermitted)));
+        assert!(matches!(&permits[1], Ok(permit) if permit.role() == Role::Customer));
+    }
+
+    #[test]
+    fn the_configuration_refuses_what_it_does_not_know() {
+        let policy: Policy =
+            toml::from_str("mode = 'AGENT_TRAINING'\nattestation = 'x'\nrequire_consent = true").unwrap();
+        assert_eq!(policy.mode, Mode::AgentTraining);
+        assert!(policy.require_notice && policy.require_consent);
+        assert!(toml::from_str::<Policy>("require_notise = false").is_err());
+        assert!(toml::from_str::<Policy>("mode = 'EVERYBODY'").is_err());
     }
 }

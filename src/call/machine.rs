@@ -1,0 +1,202 @@
+//! [`Call`]: the legs of one call under one clock.
+
+use std::{collections::VecDeque, time::Instant};
+
+use super::{
+    Chunk, Control, EndReason, Options, Output, WindowId,
+    leg::Leg,
+    timeline::{Before, Placement, Timeline},
+};
+use crate::{
+    audio::{codec::Decoder, resample},
+    model::Outcome,
+};
+
+/// One call.
+pub struct Call {
+    options: Options,
+    timeline: Timeline,
+    decoder: Decoder,
+    /// Decoded samples of the present chunk, one `Vec` a channel.
+    planes: Vec<Vec<f32>>,
+    legs: Vec<Leg>,
+    outputs: VecDeque<Output>,
+    last_message: Instant,
+    next_status: Instant,
+    split_samples: u64,
+    phase: Phase,
+}
+
+enum Phase {
+    Open,
+    Closing(EndReason, Instant),
+    Closed,
+}
+
+impl Call {
+    /// A call that begins now.
+    pub fn new(options: Options, now: Instant) -> Result<Self, resample::Error> {
+        let legs = (0..options.legs.len()).map(|index| Leg::new(index, &options)).collect::<Result<Vec<_>, _>>()?;
+        Ok(Self {
+            timeline: Timeline::new(options.sample_rate_hz),
+            decoder: Decoder::new(options.encoding, legs.len()),
+            planes: vec![Vec::new(); legs.len()],
+            legs,
+            outputs: VecDeque::new(),
+            last_message: now,
+            next_status: now + options.status_interval,
+            split_samples: 0,
+            phase: Phase::Open,
+            options,
+        })
+    }
+
+    /// Takes audio in.
+    pub fn push(&mut self, chunk: Chunk<'_>, now: Instant) {
+        if !matches!(self.phase, Phase::Open) {
+            return;
+        }
+        self.last_message = now;
+        if chunk.media_offset_samples.is_some() && self.decoder.pending_bytes() > 0 {
+            // A position counts whole samples, so what was split before it can have no other half.
+            self.split_samples += 1;
+            self.decoder = Decoder::new(self.options.encoding, self.legs.len());
+        }
+        let group_bytes = self.options.encoding.bytes_per_sample() * self.legs.len();
+        let samples = (self.decoder.pending_bytes() + chunk.data.len()) / group_bytes;
+        let Placement::Take { skip, before } = self.timeline.place(&chunk, samples as u64) else {
+            for leg in &mut self.legs {
+                leg.discard(samples as u64);
+            }
+            return;
+        };
+        for plane in &mut self.planes {
+            plane.clear();
+        }
+        self.decoder.push(chunk.data, &mut self.planes);
+        for (leg, plane) in self.legs.iter_mut().zip(&self.planes) {
+            match before {
+                Before::Nothing => {}
+                Before::Start(position) => leg.skip(position),
+                Before::Silence(missing) => leg.fill(missing, now, &mut self.outputs),
+                Before::Gap(missing) => leg.gap(missing, now, &mut self.outputs),
+            }
+            leg.discard(skip);
+            let fresh = usize::try_from(skip).map_or(&[][..], |skip| &plane[skip..]);
+            leg.push(fresh, now, &mut self.outputs);
+        }
+    }
+
+    /// Changes the state of one leg, or of all.
+    pub fn control(&mut self, control: Control, leg: Option<usize>, now: Instant) {
+        if !matches!(self.phase, Phase::Open) {
+            return;
+        }
+        self.last_message = now;
+        for (index, state) in self.legs.iter_mut().enumerate() {
+            if leg.is_some_and(|leg| leg != index) {
+                continue;
+            }
+            match control {
+                Control::Hold => state.hold(now, &mut self.outputs),
+                Control::Resume => state.resume(),
+                Control::Flush => state.flush(now, &mut self.outputs),
+                Control::WithdrawConsent => state.withdraw(now, &mut self.outputs),
+            }
+        }
+    }
+
+    /// Takes in what became of a window. An unknown id is ignored.
+    pub fn apply(&mut self, id: WindowId, outcome: Outcome, now: Instant) {
+        if let Some(leg) = self.legs.get_mut(id.leg) {
+            leg.apply(id.number, outcome, now, &mut self.outputs);
+        }
+        self.finish_closing();
+    }
+
+    /// Lets time-outs expire.
+    pub fn tick(&mut self, now: Instant) {
+        match self.phase {
+            Phase::Open => {
+                if now >= self.idle_deadline() {
+                    self.close(EndReason::Idle, now);
+                } else if now >= self.next_status {
+                    self.outputs.push_back(Output::Status(self.legs.iter().map(Leg::status).collect()));
+                    self.next_status = now + self.options.status_interval;
+                }
+            }
+            Phase::Closing(_, deadline) if now >= deadline => {
+                for leg in &mut self.legs {
+                    leg.abandon(now, &mut self.outputs);
+                }
+                self.finish_closing();
+            }
+            Phase::Closing(..) | Phase::Closed => {}
+        }
+    }
+
+    /// Ends the call: summaries follow when all windows are back, or at the close time-out. A second time has no effect.
+    pub fn close(&mut self, reason: EndReason, now: Instant) {
+        if !matches!(self.phase, Phase::Open) {
+            return;
+        }
+        self.phase = Phase::Closing(reason, now + self.options.close_timeout);
+        for leg in &mut self.legs {
+            leg.finish(now, &mut self.outputs);
+        }
+        self.finish_closing();
+    }
+
+    /// The next output, until `None`.
+    pub fn poll(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When [`Call::tick`] is due at the latest.
+    pub fn deadline(&self) -> Option<Instant> {
+        match self.phase {
+            Phase::Open => Some(self.idle_deadline().min(self.next_status)),
+            Phase::Closing(_, deadline) => Some(deadline),
+            Phase::Closed => None,
+        }
+    }
+
+    /// A hold may be silent for longer: while every leg that is analysed is on hold, its time-out counts.
+    fn idle_deadline(&self) -> Instant {
+        let mut analysed = self.legs.iter().filter(|leg| leg.is_analysed()).peekable();
+        let on_hold = analysed.peek().is_some() && analysed.all(|leg| !leg.listens());
+        self.last_message + if on_hold { self.options.hold_timeout } else { self.options.idle_timeout }
+    }
+
+    /// Closes, if nothing is out any more.
+    fn finish_closing(&mut self) {
+        let Phase::Closing(reason, _) = self.phase else { return };
+        if self.legs.iter().any(Leg::has_windows_out) {
+            return;
+        }
+        let warnings = self.warnings();
+        for leg in &self.legs {
+            self.outputs.push_back(Output::Summary(leg.summary(reason, warnings.clone())));
+        }
+        self.outputs.push_back(Output::Closed(reason));
+        self.phase = Phase::Closed;
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        let pending = self.decoder.pending_bytes();
+        if pending > 0 {
+            warnings.push(format!("{pending} byte(s) at the end are no whole sample of all channels and were dropped"));
+        }
+        if self.split_samples > 0 {
+            warnings.push(format!(
+                "{} sample(s) were split before a chunk with a position and were dropped",
+                self.split_samples
+            ));
+        }
+        if self.timeline.missing_chunks() > 0 {
+            warnings.push(format!("{} chunk(s) never came, by their sequence", self.timeline.missing_chunks()));
+        }
+        warnings
+    }
+}

@@ -1,0 +1,68 @@
+//! What a call is, and what may come in.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::{
+    audio::Encoding,
+    features::NotScored,
+    model::Manifest,
+    policy::{Permit, Role},
+};
+
+/// What a call is.
+#[derive(Debug)]
+pub struct Options {
+    /// How samples are written.
+    pub encoding: Encoding,
+    /// Samples a second and channel.
+    pub sample_rate_hz: u32,
+    /// One a channel, in order.
+    pub legs: Vec<LegOptions>,
+    /// The model that scores it.
+    pub model: Arc<Manifest>,
+    /// Time between decisions.
+    pub stride: Duration,
+    /// A call without any message for so long is ended. A hold suspends it up to `hold_timeout`.
+    pub idle_timeout: Duration,
+    /// A call on hold without any message for so long is ended.
+    pub hold_timeout: Duration,
+    /// Time between two statuses.
+    pub status_interval: Duration,
+    /// How long the end of a call waits for windows that are still out.
+    pub close_timeout: Duration,
+}
+
+/// One party's audio.
+#[derive(Debug)]
+pub struct LegOptions {
+    /// Names it in every output.
+    pub leg_id: String,
+    /// Who speaks.
+    pub role: Role,
+    /// Leave to analyse it, or why its audio is dropped.
+    pub permit: Result<Permit, NotScored>,
+}
+
+/// Audio of all channels.
+#[derive(Debug, Clone, Copy)]
+pub struct Chunk<'a> {
+    /// Interleaved samples; empty is a keepalive.
+    pub data: &'a [u8],
+    /// Position in the client's own count.
+    pub sequence: Option<u64>,
+    /// Position of the first sample.
+    pub media_offset_samples: Option<u64>,
+}
+
+/// What a client may say of a call beside sending audio.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Control {
+    /// The party is on hold.
+    Hold,
+    /// The hold ends.
+    Resume,
+    /// Decide now.
+    Flush,
+    /// Stop the analysis and purge the leg.
+    WithdrawConsent,
+}

@@ -1,0 +1,123 @@
+//! What comes out of a call.
+
+use std::time::Duration;
+
+use crate::{
+    decision::{Judgement, Share},
+    features::NotScored,
+};
+
+/// Names one window of one leg; never used again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct WindowId {
+    /// Index of the leg.
+    pub leg: usize,
+    /// Counts the leg's windows.
+    pub number: u64,
+}
+
+/// Why a call ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EndReason {
+    /// The client said so.
+    Completed,
+    /// No message came.
+    Idle,
+    /// The server drains.
+    Draining,
+    /// Consent was withdrawn.
+    ConsentWithdrawn,
+    /// The client sent something invalid, or vanished.
+    Invalid,
+    /// Inference failed for good.
+    Failed,
+}
+
+/// What the driver has to do or pass on.
+#[derive(Debug)]
+pub enum Output {
+    /// Run this window and come back with [`Call::apply`].
+    Infer {
+        /// To come back with.
+        id: WindowId,
+        /// `[frames, values]`.
+        window: Vec<f32>,
+    },
+    /// One decision.
+    Event(Event),
+    /// How the legs stand, in channel order.
+    Status(Vec<LegStatus>),
+    /// The last of a leg.
+    Summary(Summary),
+    /// Nothing follows.
+    Closed(EndReason),
+}
+
+/// One decision about one leg. Positions are samples at the client's rate.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Event {
+    /// Index of the leg.
+    pub leg: usize,
+    /// Counts the leg's events from 1.
+    pub sequence: u64,
+    /// First sample looked at.
+    pub start_samples: u64,
+    /// One past the last.
+    pub end_samples: u64,
+    /// Samples that had to be received first.
+    pub depends_on_samples: u64,
+    /// What was heard, or why nothing was scored.
+    pub outcome: Result<Judgement, NotScored>,
+    /// Part of the stretch that was speech.
+    pub speech_ratio: f32,
+    /// From the arrival of the last sample it depends on until now.
+    pub processing_latency: Duration,
+    /// Samples received so far.
+    pub received_samples: u64,
+    /// Samples not analysed so far.
+    pub dropped_samples: u64,
+}
+
+/// How a leg stands.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LegStatus {
+    /// Index of the leg.
+    pub leg: usize,
+    /// Samples received so far.
+    pub received_samples: u64,
+    /// Samples not analysed so far.
+    pub dropped_samples: u64,
+    /// Windows that are out.
+    pub waiting_windows: usize,
+    /// Windows given up.
+    pub shed_windows: u64,
+    /// Whether it is on hold.
+    pub on_hold: bool,
+    /// Why nothing was scored at the last stride; `None` when something was.
+    pub not_scored: Option<NotScored>,
+}
+
+/// What was heard on a leg, in all.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Summary {
+    /// Index of the leg.
+    pub leg: usize,
+    /// Why it ended.
+    pub end_reason: EndReason,
+    /// Samples received.
+    pub received_samples: u64,
+    /// Samples not analysed.
+    pub dropped_samples: u64,
+    /// How much of it was speech.
+    pub speech: Duration,
+    /// Windows that were scored.
+    pub scored_windows: u64,
+    /// Strides at which nothing was scored, by reason.
+    pub not_scored: Vec<(NotScored, u64)>,
+    /// A row a label; empty when nothing was scored.
+    pub shares: Vec<Share>,
+    /// Windows given up.
+    pub shed_windows: u64,
+    /// What the client should know.
+    pub warnings: Vec<String>,
+}
