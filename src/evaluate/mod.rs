@@ -1,1 +1,4 @@
 //! Scores of a model on labelled recordings.
+
+pub mod groups;
+pub mod metrics;

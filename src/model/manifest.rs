@@ -1,4 +1,8 @@
 //! `manifest.toml`, which stands beside every `model.onnx` and says all that a service must know to run it.
+//!
+//! A manifest that loads is valid: labels are told apart, the standardisation fits the front end, the network lies in the same
+//! folder. What the network's file holds is checked against the hash by [`Manifest::read_network`], its graph by
+//! [`super::onnx::Session`].
 
 use std::collections::BTreeMap;
 
@@ -6,13 +10,26 @@ use serde::{Deserialize, Serialize};
 
 use crate::features::{FrontEnd, Standardization, WindowOptions};
 
+mod file;
+#[cfg(test)]
+mod tests;
+mod validate;
+
+pub use file::{Error, FILE_NAME, sha256_hex};
+
+/// The layout of `manifest.toml` that this build reads and writes.
+pub const FORMAT: u32 = 1;
+
+/// What a judgement without a label is called; so no label may be called so.
+pub const UNCERTAIN: &str = "uncertain";
+
 /// All that a service must know of a model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
-    /// Version of this file's layout: 1.
+    /// Version of this file's layout: [`FORMAT`].
     pub format: u32,
-    /// The name a call asks for it by.
+    /// The name a call asks for it by: 1 to 64 characters of `[A-Za-z0-9._-]`.
     pub name: String,
     /// Its version.
     pub version: String,
@@ -46,7 +63,7 @@ pub struct Manifest {
 pub struct Network {
     /// Its name beside the manifest.
     pub file: String,
-    /// Its SHA-256, hexadecimal.
+    /// Its SHA-256, hexadecimal in lower case, as [`sha256_hex`] writes it.
     pub sha256: String,
     /// Its ONNX operator set.
     pub opset: u32,
@@ -88,4 +105,24 @@ pub struct Training {
     pub seed: u64,
     /// Epochs whose weights were kept.
     pub epochs: u32,
+}
+
+impl Bandwidth {
+    /// "wide" or "telephone".
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Wide => "wide",
+            Self::Telephone => "telephone",
+        }
+    }
+}
+
+impl Manifest {
+    /// The name of a label, or [`UNCERTAIN`].
+    ///
+    /// # Panics
+    /// When there is no such label.
+    pub fn label_name(&self, label: Option<usize>) -> &str {
+        label.map_or(UNCERTAIN, |label| &self.labels[label])
+    }
 }

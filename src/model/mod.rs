@@ -1,12 +1,21 @@
 //! What a model is, and what runs it.
+//!
+//! A model is a folder: [`manifest`] says all about the network beside it, [`onnx`] runs it, [`registry`] keeps those in service.
 
 pub mod manifest;
+pub mod onnx;
+pub mod registry;
+
+#[cfg(test)]
+mod tiny;
 
 pub use manifest::Manifest;
+pub use registry::{Model, Registry};
 
 /// Runs windows through a network. One a worker thread.
 pub trait Classifier: Send {
-    /// Runs `batch` windows of `frames` × `values` each, laid out one after another; returns as many rows of logits, one a label.
+    /// Runs `batch` windows of `frames` × `values` each, all of the same length and laid out one after another; returns as many
+    /// rows of logits, one a label, all of them finite.
     fn run(&mut self, windows: &[f32], batch: usize) -> Result<Vec<f32>, Error>;
 }
 
@@ -16,6 +25,9 @@ pub enum Error {
     /// The network failed on these windows.
     #[error("inference failed: {0}")]
     Inference(String),
+    /// The network could not be made ready to run.
+    #[error(transparent)]
+    Load(#[from] onnx::Error),
 }
 
 /// What became of a window.

@@ -1,0 +1,71 @@
+#!/bin/sh
+# Drives a running server with the Python client of examples/python, as an integrator would: stubs generated from the proto,
+# the demo's call streamed faster than real time, and every kind of answer looked for.
+#   scripts/test-python-client.sh target/debug/undertone
+# Needs Python 3.9 or newer with pip; puts what the client needs into .python/, once.
+set -eu
+cd "$(dirname "$0")/.."
+binary=${1:?"give the path of the undertone binary"}
+python=${PYTHON:-python3}
+wanted=$(cat examples/python/requirements.txt proto/undertone/v1/*.proto | cksum)
+
+fail() {
+    echo "Python client: FAILED: $1" >&2
+    exit 1
+}
+
+[ -x "$binary" ] || fail "there is no binary at $binary: build it first"
+"$python" -m pip --version >/dev/null 2>&1 || fail "pip is missing: install it (Debian: apt install python3-pip; else python3 -m ensurepip)"
+
+work=$(mktemp -d)
+aside=.python.partial.$$
+server=
+cleanup() {
+    # A server that ended by itself is no failure of the cleaning up.
+    [ -z "$server" ] || kill "$server" 2>/dev/null || true
+    rm -rf "$work" "$aside"
+}
+trap cleanup EXIT
+trap 'exit 1' HUP INT TERM
+
+# Packages and stubs are made aside and moved when whole; the check sum says what they were made from, and by which Python.
+wanted="$wanted $("$python" -V)"
+if [ "$(cat .python/made-from 2>/dev/null)" != "$wanted" ]; then
+    echo "Python client: fetching grpcio and generating the stubs"
+    PIP_USER=0 PIP_REQUIRE_VIRTUALENV=0 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore "$python" -m pip install \
+        --quiet --no-input --only-binary=:all: --no-deps --target "$aside" --requirement examples/python/requirements.txt ||
+        fail "pip could not install examples/python/requirements.txt (its message is above)"
+    PYTHONPATH=$aside sh examples/python/generate.sh "$aside"
+    echo "$wanted" >"$aside/made-from"
+    rm -rf .python
+    mv "$aside" .python
+fi
+
+. scripts/start-server.sh
+
+PYTHONPATH=.python timeout 120 "$python" examples/python/stream_call.py src/cli/demo/call.wav --to "$grpc" --speed 20 --json >"$work/answers" ||
+    fail "the client ended with status $?"
+
+# The answers, looked at by Python because they are JSON.
+"$python" - "$work/answers" <<'CHECK' || fail "the answers are not those of a call"
+import json, sys
+
+answers = [json.loads(line) for line in open(sys.argv[1])]
+kinds = [next(iter(answer)) for answer in answers]
+assert kinds[0] == "acknowledgement", f"first came {kinds[0]}"
+assert kinds[-1] == "summary", f"last came {kinds[-1]}"
+labels = answers[0]["acknowledgement"]["model"]["labels"]
+events = [answer["event"] for answer in answers if "event" in answer]
+scored = [event for event in events if "emotion" in event]
+assert len(events) > 60, f"only {len(events)} events for a call of most of a minute"
+assert len(scored) > 20, f"only {len(scored)} events with an emotion"
+for event in scored:
+    scores = [score.get("probability", 0.0) for score in event["emotion"]["scores"]]
+    assert [score["label"] for score in event["emotion"]["scores"]] == labels, event
+    assert abs(sum(scores) - 1) < 1e-3, event
+assert [int(event["sequence"]) for event in events] == list(range(1, len(events) + 1)), "events are missing or out of order"
+summary = answers[-1]["summary"]
+assert summary["endReason"] == "END_REASON_COMPLETED", summary
+assert int(summary["scoredWindows"]) == len(scored), summary
+print(f"Python client: acknowledgement, {len(events)} events ({len(scored)} with an emotion) and summary received")
+CHECK

@@ -1,0 +1,233 @@
+//! `undertone classify`: what is heard in recordings, without a server.
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::{self, BufWriter, Write as _},
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context as _;
+use comfy_table::{CellAlignment, Table, presets};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Serialize;
+use undertone::{
+    audio,
+    decision::Tally,
+    features::{NotScored, Pipeline, PipelineOptions},
+    model::{
+        Classifier as _, Model,
+        onnx::{Options, Runtime, Session},
+    },
+};
+
+/// Seconds between windows: what a live call gets unless it asks for another stride.
+const STRIDE_SECONDS: f64 = 0.5;
+
+/// Says what is heard in recordings: one line a file, without a server.
+///
+/// Whoever runs this decides to analyse these voices: no role or notice is asked for, unlike in a call.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// WAV or FLAC files; the channels of a stereo file are mixed.
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Folder with the model [default: models/cnn-bilstm, here or beside the program]
+    #[arg(long, value_name = "DIR")]
+    model: Option<PathBuf>,
+    /// Print one JSON object a file instead of a table.
+    #[arg(long)]
+    json: bool,
+    /// Write every window's calibrated scores to this file, one JSON object a line.
+    #[arg(long, value_name = "OUT.jsonl")]
+    scores: Option<PathBuf>,
+}
+
+/// What is heard in one file. The fields are the command's contract.
+#[derive(Debug, Serialize)]
+struct Heard {
+    file: String,
+    /// One of the model's labels, "uncertain", or none where nothing was scored.
+    label: Option<String>,
+    confidence: Option<f32>,
+    probabilities: BTreeMap<String, f32>,
+    speech_seconds: f64,
+    windows: u64,
+    /// Why nothing was scored; left out where something was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    not_scored_reason: Option<NotScored>,
+}
+
+/// One stride of one file. The fields are the contract of score files.
+#[derive(Debug, Serialize)]
+struct Score<'a> {
+    file: &'a str,
+    leg: &'static str,
+    role: &'static str,
+    tags: BTreeMap<String, String>,
+    start_seconds: f64,
+    end_seconds: f64,
+    speech_seconds: f32,
+    /// Not measured: always null.
+    snr_db: Option<f32>,
+    not_scored_reason: Option<NotScored>,
+    /// Calibrated, not smoothed; null where nothing was scored.
+    probabilities: Option<BTreeMap<&'a str, f32>>,
+    model: &'a str,
+    sha256: &'a str,
+}
+
+/// A model ready to hear one file after another.
+struct Listener {
+    model: Model,
+    session: Session,
+    scores: Option<BufWriter<File>>,
+}
+
+/// Runs the command. A file that cannot be read is told and left out; the others are done all the same.
+pub(crate) fn run(args: Args) -> anyhow::Result<()> {
+    let Args { files, model, json, scores } = args;
+    let mut listener = Listener::new(&super::model_dir(model)?, scores.as_deref())?;
+    let bar = progress(files.len());
+    let mut heard = Vec::new();
+    let mut failed = 0;
+    for file in &files {
+        bar.set_message(file.display().to_string());
+        match listener.hear(file) {
+            Ok(result) if json => {
+                let line = serde_json::to_string(&result)?;
+                bar.suspend(|| super::print(line))?;
+            }
+            Ok(result) => heard.push(result),
+            Err(error) if files.len() == 1 => return Err(error),
+            Err(error) => {
+                failed += 1;
+                bar.suspend(|| super::complain(&error));
+            }
+        }
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    listener.finish()?;
+    if !heard.is_empty() {
+        super::print(table(&heard, &listener.model.manifest.labels))?;
+    }
+    anyhow::ensure!(failed == 0, "{failed} of {} files could not be classified, as told above", files.len());
+    Ok(())
+}
+
+impl Listener {
+    fn new(dir: &Path, scores: Option<&Path>) -> anyhow::Result<Self> {
+        let model = Model::load(Runtime::load(None)?, dir, Options::default())
+            .with_context(|| format!("cannot use the model in {}", dir.display()))?;
+        let session = model.session()?;
+        let create = |path: &Path| {
+            let file = File::create(path).with_context(|| format!("cannot write scores to {}", path.display()))?;
+            anyhow::Ok(BufWriter::new(file))
+        };
+        Ok(Self { model, session, scores: scores.map(create).transpose()? })
+    }
+
+    /// Walks one file the way a call's audio goes.
+    fn hear(&mut self, path: &Path) -> anyhow::Result<Heard> {
+        let recording = audio::file::read(path)?;
+        let source_hz = recording.sample_rate_hz;
+        let file = path.display().to_string();
+        let manifest = &self.model.manifest;
+        let options = PipelineOptions { source_hz, stride_seconds: STRIDE_SECONDS, gate: true };
+        let mut pipeline = Pipeline::new(&manifest.front_end, &manifest.window, &manifest.standardization, &options)
+            .with_context(|| format!("cannot classify {file}"))?;
+        pipeline.push(&recording.into_mono());
+        pipeline.finish();
+
+        let mut tally = Tally::new(manifest.labels.len());
+        let mut speech_seconds = 0.0;
+        let mut reasons: BTreeMap<NotScored, usize> = BTreeMap::new();
+        while let Some(stride) = pipeline.poll() {
+            speech_seconds += f64::from(stride.speech_seconds);
+            let outcome = match stride.outcome {
+                Ok(window) => {
+                    let logits = self.session.run(&window, 1).with_context(|| format!("cannot classify {file}"))?;
+                    let probabilities = manifest.calibration.judge(&logits).probabilities;
+                    tally.add(&probabilities, stride.end_samples);
+                    Ok(probabilities)
+                }
+                Err(reason) => {
+                    *reasons.entry(reason).or_default() += 1;
+                    Err(reason)
+                }
+            };
+            if let Some(scores) = &mut self.scores {
+                let seconds = |samples: u64| samples as f64 / f64::from(source_hz);
+                let score = Score {
+                    file: &file,
+                    leg: "customer",
+                    role: "CUSTOMER",
+                    tags: BTreeMap::new(),
+                    start_seconds: seconds(stride.start_samples),
+                    end_seconds: seconds(stride.end_samples),
+                    speech_seconds: stride.speech_seconds,
+                    snr_db: None,
+                    not_scored_reason: outcome.as_ref().err().copied(),
+                    probabilities: outcome
+                        .ok()
+                        .map(|row| manifest.labels.iter().map(String::as_str).zip(row).collect()),
+                    model: &manifest.name,
+                    sha256: &manifest.network.sha256,
+                };
+                writeln!(scores, "{}", serde_json::to_string(&score)?).context("cannot write scores")?;
+            }
+        }
+
+        let judgement = tally.mean().map(|mean| manifest.calibration.judge_probabilities(mean));
+        let most_frequent = reasons.into_iter().max_by_key(|(_, count)| *count).map(|(reason, _)| reason);
+        Ok(Heard {
+            file,
+            label: judgement.as_ref().map(|judgement| {
+                judgement.label.map_or_else(|| "uncertain".to_owned(), |label| manifest.labels[label].clone())
+            }),
+            confidence: judgement.as_ref().map(|judgement| judgement.confidence),
+            not_scored_reason: judgement.is_none().then(|| most_frequent.unwrap_or(NotScored::TooShort)),
+            probabilities: judgement
+                .map(|judgement| manifest.labels.iter().cloned().zip(judgement.probabilities).collect())
+                .unwrap_or_default(),
+            speech_seconds,
+            windows: tally.windows(),
+        })
+    }
+
+    /// Writes the last scores out.
+    fn finish(&mut self) -> anyhow::Result<()> {
+        self.scores.as_mut().map_or(Ok(()), io::Write::flush).context("cannot write scores")
+    }
+}
+
+/// A bar on a terminal's standard error; hidden elsewhere, and for a single file.
+fn progress(files: usize) -> ProgressBar {
+    let target = if files > 1 { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} files, {eta} left  {wide_msg}")
+        .unwrap_or_else(|_| ProgressStyle::default_bar());
+    ProgressBar::with_draw_target(Some(files as u64), target).with_style(style)
+}
+
+/// A row a file, a column a label.
+fn table(heard: &[Heard], labels: &[String]) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    let titles = ["file", "label", "confidence"].into_iter().chain(labels.iter().map(String::as_str));
+    table.set_header(titles.chain(["speech s", "windows"]));
+    for row in heard {
+        let reason = row.not_scored_reason.map(|reason| format!("({})", super::text::words(&format!("{reason:?}"))));
+        let mut cells = vec![row.file.clone(), row.label.clone().or(reason).unwrap_or_default()];
+        cells.push(row.confidence.map(|confidence| format!("{confidence:.2}")).unwrap_or_default());
+        cells.extend(
+            labels.iter().map(|label| row.probabilities.get(label).map(|p| format!("{p:.2}")).unwrap_or_default()),
+        );
+        cells.extend([format!("{:.1}", row.speech_seconds), row.windows.to_string()]);
+        table.add_row(cells);
+    }
+    for column in table.column_iter_mut().skip(2) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table.trim_fmt()
+}

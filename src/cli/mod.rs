@@ -1,0 +1,149 @@
+//! The command line: one file a subcommand, each with its `Args` and a `run`.
+//!
+//! Exit status: 0 done; 1 failed, with one line on standard error; 2 wrong usage. Results go to standard output by [`print()`], logs
+//! and progress to standard error, so that the output of every command can be piped. A reader that goes away ends a command
+//! quietly.
+
+use std::{
+    env,
+    fmt::Display,
+    io::{self, ErrorKind, Write as _},
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+mod call;
+mod classify;
+mod client;
+mod proto_json;
+mod text;
+
+/// The model that is used when none is named, as a path in a checkout.
+const DEFAULT_MODEL: &str = "models/cnn-bilstm";
+
+/// Hears how people speak on the telephone, while they speak.
+#[derive(Debug, Parser)]
+#[command(name = "undertone", version, max_term_width = 120, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Classify(classify::Args),
+    Call(call::Args),
+}
+
+impl Command {
+    fn run(self) -> anyhow::Result<()> {
+        log_to_stderr();
+        match self {
+            Self::Classify(args) => classify::run(args),
+            Self::Call(args) => call::run(args),
+        }
+    }
+}
+
+/// Wrong usage that only shows once the arguments are looked at together: exit status 2.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Usage(pub(crate) String);
+
+/// Whoever read standard output went away; there is nobody left to tell.
+#[derive(Debug, thiserror::Error)]
+#[error("standard output was closed")]
+struct OutputClosed;
+
+/// Parses the command line, runs the command and says how it ended.
+pub(crate) fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match cli.command.run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is::<OutputClosed>() => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&error);
+            ExitCode::from(if error.is::<Usage>() { 2 } else { 1 })
+        }
+    }
+}
+
+/// Writes one line to standard output at once; a closed pipe becomes the quiet end of the command.
+pub(crate) fn print(line: impl Display) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    match writeln!(out, "{line}").and_then(|()| out.flush()) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Err(OutputClosed.into()),
+        Err(error) => Err(anyhow::Error::new(error).context("cannot write to standard output")),
+    }
+}
+
+/// Tells of an error on standard error, in one line. Standard error may be gone as well; the exit status still tells.
+fn complain(error: &anyhow::Error) {
+    let _ = writeln!(io::stderr(), "undertone: {}", one_line(error));
+}
+
+/// The folder of the model to use: the one that was named, or else the shipped one: below the working folder, beside the program,
+/// or above it, as in a checkout.
+fn model_dir(named: Option<PathBuf>) -> anyhow::Result<PathBuf> {
+    if let Some(dir) = named {
+        return Ok(dir);
+    }
+    let program = env::current_exe().ok().and_then(|path| path.canonicalize().ok());
+    let beside = program.iter().flat_map(|path| path.ancestors().skip(1));
+    let mut places = std::iter::once(Path::new("")).chain(beside).map(|folder| folder.join(DEFAULT_MODEL));
+    places.find(|dir| dir.join("manifest.toml").is_file()).ok_or_else(|| {
+        anyhow::anyhow!("there is no {DEFAULT_MODEL} here or beside the program: name a model's folder with --model")
+    })
+}
+
+/// Runs what waits for the network, on as many threads as there are cores.
+fn block_on<T>(task: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    tokio::runtime::Runtime::new().context("cannot start the asynchronous runtime")?.block_on(task)
+}
+
+/// Logs of the library go to standard error; `RUST_LOG` widens or narrows them, warnings are shown otherwise.
+fn log_to_stderr() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
+    // A second subscriber in one process is refused; the first goes on.
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).without_time().try_init();
+}
+
+/// An error and its sources on one line; a source whose text the error already gives is not told twice.
+fn one_line(error: &anyhow::Error) -> String {
+    let mut line = String::new();
+    for cause in error.chain() {
+        let text = cause.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+        if line.contains(&text) {
+            continue;
+        }
+        if !line.is_empty() {
+            line.push_str(": ");
+        }
+        line.push_str(&text);
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn an_error_is_one_line_without_repetition() {
+        let inner: anyhow::Result<()> = Err(io::Error::other("line one\n  line two").into());
+        let error = inner.context("cannot do it: line one line two").context("outer").unwrap_err();
+        assert_eq!(one_line(&error), "outer: cannot do it: line one line two");
+    }
+}
