@@ -19,6 +19,7 @@ use tracing_subscriber::EnvFilter;
 mod call;
 mod classify;
 mod client;
+mod features;
 mod proto_json;
 mod text;
 
@@ -37,6 +38,7 @@ struct Cli {
 enum Command {
     Classify(classify::Args),
     Call(call::Args),
+    Features(features::Args),
 }
 
 impl Command {
@@ -45,6 +47,7 @@ impl Command {
         match self {
             Self::Classify(args) => classify::run(args),
             Self::Call(args) => call::run(args),
+            Self::Features(args) => features::run(args),
         }
     }
 }

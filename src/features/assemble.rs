@@ -31,7 +31,10 @@ enum Level {
 
 /// Makes a window of raw frames: divided by their peak, not standardised. `window` is `[frames, VALUES]`, with room for all raw
 /// frames; what is left of it behind is 0.
-pub(super) fn assemble<'a>(frames: impl Iterator<Item = RawFrame<'a>> + Clone, window: &mut [f32]) {
+///
+/// # Panics
+/// If there are more raw frames than room in the window.
+pub fn assemble<'a>(frames: impl Iterator<Item = RawFrame<'a>> + Clone, window: &mut [f32]) {
     fill(frames, Level::Peak, window);
 }
 

@@ -5,7 +5,7 @@
 
 use std::{collections::VecDeque, ops::Range};
 
-use super::{FrontEnd, assemble, raw::Extractor, thesis154::FRAME_SAMPLES};
+use super::{FrontEnd, raw::Extractor, thesis154::FRAME_SAMPLES};
 use crate::audio::{
     gate::{Activity, Gate},
     resample::{Error, Resampler},
@@ -187,9 +187,8 @@ impl RawFrames {
         self.speech.len()
     }
 
-    /// Makes a window of a range of frames: divided by their peak, not standardised. `window` is `[frames, values]` with room for
-    /// the range; what is left of it behind is 0.
-    pub fn assemble(&self, frames: Range<usize>, window: &mut [f32]) {
-        assemble::assemble(self.raw.iter(frames), window);
+    /// A range of frames, for [`assemble`](super::assemble::assemble); ranges of several recordings may be chained.
+    pub fn range(&self, frames: Range<usize>) -> impl Iterator<Item = RawFrame<'_>> + Clone {
+        self.raw.iter(frames)
     }
 }

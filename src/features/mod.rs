@@ -7,14 +7,14 @@
 //! |---|---|
 //! | [`listen`] | samples of a leg → raw frames, each with whether it is speech |
 //! | [`window`] | which raw frames a window holds at a stride |
-//! | `assemble` | raw frames of a window → what looks at the whole window: level, clamp, cepstrum |
+//! | [`assemble`] | raw frames of a window → what looks at the whole window: level, clamp, cepstrum |
 //! | [`normalize`] | mean 0 and deviation 1 for each value |
 //!
 //! [`thesis154`] is the front end itself, and its exact whole-clip form.
 
 use serde::{Deserialize, Serialize};
 
-mod assemble;
+pub mod assemble;
 mod chroma;
 mod frame;
 pub mod listen;
