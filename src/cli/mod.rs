@@ -21,6 +21,7 @@ mod classify;
 mod client;
 mod features;
 mod proto_json;
+mod serve;
 mod text;
 
 /// The model that is used when none is named, as a path in a checkout.
@@ -39,15 +40,20 @@ enum Command {
     Classify(classify::Args),
     Call(call::Args),
     Features(features::Args),
+    Serve(serve::Args),
 }
 
 impl Command {
     fn run(self) -> anyhow::Result<()> {
-        log_to_stderr();
+        // A server logs as its configuration says.
+        if !matches!(self, Self::Serve(_)) {
+            log_to_stderr();
+        }
         match self {
             Self::Classify(args) => classify::run(args),
             Self::Call(args) => call::run(args),
             Self::Features(args) => features::run(args),
+            Self::Serve(args) => serve::run(args),
         }
     }
 }

@@ -34,8 +34,8 @@ use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    audio::{Encoding, resample},
-    config, model,
+    audio::Encoding,
+    config, features, model,
     policy::{self, Circumstances, Consent, Policy, Role},
     telemetry::Metrics,
 };
@@ -112,9 +112,9 @@ pub enum Refusal {
     /// The model's inference stopped for good.
     #[error("the model cannot be run at present; try another model or server")]
     Failed,
-    /// The rate cannot be analysed.
+    /// This audio cannot be analysed by this model.
     #[error(transparent)]
-    Rate(#[from] resample::Error),
+    Analysis(#[from] features::Error),
 }
 
 /// All calls of one server. Cheap to clone.
@@ -237,7 +237,7 @@ impl Refusal {
             Self::Full { .. } => "full",
             Self::Draining => "draining",
             Self::Failed => "failed",
-            Self::Rate(_) => "invalid",
+            Self::Analysis(_) => "invalid",
         }
     }
 }
