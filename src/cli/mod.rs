@@ -20,6 +20,7 @@ mod call;
 mod classify;
 mod client;
 mod demo;
+mod features;
 mod proto_json;
 mod serve;
 mod text;
@@ -39,6 +40,7 @@ struct Cli {
 enum Command {
     Classify(classify::Args),
     Call(call::Args),
+    Features(features::Args),
     Serve(serve::Args),
     Demo(demo::Args),
 }
@@ -52,6 +54,7 @@ impl Command {
         match self {
             Self::Classify(args) => classify::run(args),
             Self::Call(args) => call::run(args),
+            Self::Features(args) => features::run(args),
             Self::Serve(args) => serve::run(args),
             Self::Demo(args) => demo::run(args),
         }
