@@ -19,6 +19,7 @@ use tracing_subscriber::EnvFilter;
 mod call;
 mod classify;
 mod client;
+mod features;
 mod proto_json;
 mod serve;
 mod text;
@@ -38,6 +39,7 @@ struct Cli {
 enum Command {
     Classify(classify::Args),
     Call(call::Args),
+    Features(features::Args),
     Serve(serve::Args),
 }
 
@@ -50,6 +52,7 @@ impl Command {
         match self {
             Self::Classify(args) => classify::run(args),
             Self::Call(args) => call::run(args),
+            Self::Features(args) => features::run(args),
             Self::Serve(args) => serve::run(args),
         }
     }

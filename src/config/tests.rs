@@ -85,6 +85,7 @@ fn what_is_out_of_range_is_named_with_its_range() {
 fn an_attested_policy_is_taken() {
     let config = load("[policy]\nmode = 'MEDICAL_OR_SAFETY'\nattestation = 'ethics board, vote 12'").unwrap();
     assert_eq!(config.policy.mode, Mode::MedicalOrSafety);
-    let unattested = Config { policy: crate::policy::Policy { mode: Mode::AgentTraining, ..Default::default() }, ..config };
+    let unattested =
+        Config { policy: crate::policy::Policy { mode: Mode::AgentTraining, ..Default::default() }, ..config };
     assert!(matches!(unattested.validate(), Err(Invalid::Policy(_))));
 }

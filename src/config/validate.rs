@@ -123,7 +123,11 @@ impl Config {
             return wrong(key, actual, "more than 0s".to_owned());
         }
         if session.status_interval > MAX_STATUS_INTERVAL {
-            return wrong("session.status_interval", session.status_interval, format!("at most {MAX_STATUS_INTERVAL:?}"));
+            return wrong(
+                "session.status_interval",
+                session.status_interval,
+                format!("at most {MAX_STATUS_INTERVAL:?}"),
+            );
         }
         if session.hold_timeout < session.idle_timeout {
             let expected = format!("at least session.idle_timeout, {:?}", session.idle_timeout);

@@ -78,7 +78,9 @@ pub enum Error {
     #[error(transparent)]
     Inference(#[from] inference::Invalid),
     /// A port.
-    #[error("cannot listen on {address}: {source}; end what uses it, or set {key} to another address (port 0 takes a free one)")]
+    #[error(
+        "cannot listen on {address}: {source}; end what uses it, or set {key} to another address (port 0 takes a free one)"
+    )]
     Bind {
         /// The key in the configuration.
         key: &'static str,
@@ -92,7 +94,9 @@ pub enum Error {
 
 /// The drain's deadline passed; what was left was cut off.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("not everything had ended {deadline:?} after the shutdown began: {legs} legs were cut off; a longer drain_deadline gives them time")]
+#[error(
+    "not everything had ended {deadline:?} after the shutdown began: {legs} legs were cut off; a longer drain_deadline gives them time"
+)]
 pub struct CutOff {
     /// The deadline.
     pub deadline: Duration,

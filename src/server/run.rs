@@ -100,8 +100,7 @@ fn router(http2: &config::Http2, sessions: Sessions, health: &Health) -> tonic::
 
 /// Runs the workers on threads of their own. One that stops for good makes the server unready.
 async fn watch(workers: Vec<Worker>, health: Health) {
-    let running: Vec<_> =
-        workers.into_iter().map(|worker| tokio::task::spawn_blocking(move || worker.run())).collect();
+    let running: Vec<_> = workers.into_iter().map(|worker| tokio::task::spawn_blocking(move || worker.run())).collect();
     let ended = running.into_iter().map(|worker| async {
         match worker.await {
             Ok(Ok(())) => {}

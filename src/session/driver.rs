@@ -35,7 +35,14 @@ impl Driver {
     /// `bytes_per_second` is of all legs together.
     pub(super) fn new(call: Call, engine: Arc<Engine>, first_leg: u64, bytes_per_second: usize) -> Self {
         // A second of a call was measured to take 230 µs, and nothing may hold an executor up for more than 500.
-        Self { call, engine, first_leg, windows: FuturesUnordered::new(), big_chunk_bytes: 2 * bytes_per_second, failed: false }
+        Self {
+            call,
+            engine,
+            first_leg,
+            windows: FuturesUnordered::new(),
+            big_chunk_bytes: 2 * bytes_per_second,
+            failed: false,
+        }
     }
 
     pub(super) fn push(&mut self, chunk: Chunk<'_>) {

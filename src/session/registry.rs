@@ -66,7 +66,9 @@ impl Registry {
             match self.legs.entry(key.clone()) {
                 // What was taken so far goes back as `slots` is dropped.
                 Entry::Occupied(other) => {
-                    return Err(Live { call_id: call_id.into(), leg_id: leg_id.into(), session_id: *other.get() }.into());
+                    return Err(
+                        Live { call_id: call_id.into(), leg_id: leg_id.into(), session_id: *other.get() }.into()
+                    );
                 }
                 Entry::Vacant(place) => drop(place.insert(session_id)),
             }

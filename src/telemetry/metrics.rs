@@ -25,17 +25,8 @@ const BATCH: &str = "undertone_batch_windows";
 const INFERENCE: &str = "undertone_inference_seconds";
 
 /// Why a call ended.
-pub const END_REASONS: [&str; 9] = [
-    "completed",
-    "idle",
-    "draining",
-    "consent_withdrawn",
-    "invalid",
-    "failed",
-    "stalled",
-    "vanished",
-    "panicked",
-];
+pub const END_REASONS: [&str; 9] =
+    ["completed", "idle", "draining", "consent_withdrawn", "invalid", "failed", "stalled", "vanished", "panicked"];
 /// Why a call never began.
 pub const REFUSALS: [&str; 7] = ["invalid", "model", "policy", "live", "full", "draining", "failed"];
 /// Why a stride was not scored.
@@ -282,10 +273,16 @@ mod tests {
         drop(two);
         let text = a.handle().render();
         assert_eq!(line(&text, "undertone_legs_live "), "undertone_legs_live 3");
-        assert_eq!(line(&text, "undertone_calls_ended_total{reason=\"idle\"}"), "undertone_calls_ended_total{reason=\"idle\"} 1");
+        assert_eq!(
+            line(&text, "undertone_calls_ended_total{reason=\"idle\"}"),
+            "undertone_calls_ended_total{reason=\"idle\"} 1"
+        );
         let text = b.handle().render();
         assert_eq!(line(&text, "undertone_legs_live "), "undertone_legs_live 0");
-        assert_eq!(line(&text, "undertone_calls_ended_total{reason=\"idle\"}"), "undertone_calls_ended_total{reason=\"idle\"} 0");
+        assert_eq!(
+            line(&text, "undertone_calls_ended_total{reason=\"idle\"}"),
+            "undertone_calls_ended_total{reason=\"idle\"} 0"
+        );
         drop((three, of_b));
     }
 

@@ -131,7 +131,9 @@ fn format(field: &str, audio: Option<&proto::AudioFormat>) -> Result<(Encoding, 
     let channels = match audio.channels.unwrap_or(1) {
         1 => 1,
         2 => 2,
-        other => return Err(Problem::invalid(format!("{field}.channels"), format!("{other}; audio has 1 or 2 channels"))),
+        other => {
+            return Err(Problem::invalid(format!("{field}.channels"), format!("{other}; audio has 1 or 2 channels")));
+        }
     };
     Ok((encoding, sample_rate_hz, channels))
 }
