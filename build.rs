@@ -12,6 +12,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let descriptors: FileDescriptorSet = protox::compile(PROTOS, ["proto"])?;
     let out = PathBuf::from(env::var("OUT_DIR")?);
     fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;
-    tonic_prost_build::configure().compile_fds(descriptors)?;
+    // Audio is handed on as it came, without a copy.
+    let audio = [".undertone.v1.AudioChunk.data", ".undertone.v1.ClassifyRequest.data"];
+    let compiler = audio.into_iter().fold(tonic_prost_build::configure(), |compiler, field| compiler.bytes(field));
+    compiler.compile_fds(descriptors)?;
     Ok(())
 }

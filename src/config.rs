@@ -1,1 +1,199 @@
-//! Configuration: defaults, TOML file, environment, flags.
+//! How a server is to run: defaults, then a TOML file, then the environment, then flags; each overrides what came before.
+//!
+//! The variable of `session.idle_timeout` is `UNDERTONE_SESSION__IDLE_TIMEOUT`. A key that is not known is an error wherever it
+//! stands. Durations are written as "30s" or "500ms". Relative paths are relative to the working directory. [`Config::validate`]
+//! is to be called before anything is bound or loaded; [`Config::load`] does.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{inference, policy::Policy, telemetry};
+
+mod load;
+#[cfg(test)]
+mod tests;
+mod validate;
+
+pub use load::{Error, Flags};
+pub use validate::Invalid;
+
+/// Everything that can be configured.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Where gRPC is served; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Where /livez, /readyz and /metrics are served; port 0 takes a free one.
+    pub admin: SocketAddr,
+    /// Permits addresses that other machines reach, although nobody has to authenticate.
+    pub allow_insecure: bool,
+    /// Folders of models; the first is the default. Empty: `models/cnn-bilstm`, where it is found.
+    pub models: Vec<PathBuf>,
+    /// How long a shutdown waits for calls to get their summaries.
+    #[serde(with = "humantime_serde")]
+    pub drain_deadline: Duration,
+    /// What runs the models.
+    pub onnxruntime: OnnxRuntime,
+    /// How it runs them.
+    pub inference: Inference,
+    /// What a call may take.
+    pub session: Session,
+    /// What keeps connections alive.
+    pub http2: Http2,
+    /// Who may be analysed.
+    pub policy: Policy,
+    /// What is logged, and how.
+    pub log: telemetry::Log,
+}
+
+/// ONNX Runtime.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct OnnxRuntime {
+    /// Its shared library. Left out: `ORT_DYLIB_PATH`, then beside the executable.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub library: Option<PathBuf>,
+}
+
+/// How models are run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Inference {
+    /// Threads a model; at least 1.
+    pub threads: usize,
+    /// Windows run at once at most; at least 1.
+    pub max_batch: usize,
+    /// How long the oldest waiting window waits for others; at most 20 ms.
+    #[serde(with = "humantime_serde")]
+    pub max_wait: Duration,
+    /// Windows of one model that may wait; one more, and the oldest of the busiest leg is given up.
+    pub queue_capacity: usize,
+}
+
+/// What a call may take.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Session {
+    /// Legs that may be live at once; a call beyond is refused.
+    pub max_legs: usize,
+    /// A call without any message for so long is ended.
+    #[serde(with = "humantime_serde")]
+    pub idle_timeout: Duration,
+    /// A call on hold without any message for so long is ended; at least `idle_timeout`.
+    #[serde(with = "humantime_serde")]
+    pub hold_timeout: Duration,
+    /// Time between two statuses; at most 10 s.
+    #[serde(with = "humantime_serde")]
+    pub status_interval: Duration,
+    /// How long the end of a call waits for windows that are still out; less than `drain_deadline`.
+    #[serde(with = "humantime_serde")]
+    pub close_timeout: Duration,
+    /// Events kept for a client that reads slowly; one more, and the oldest is dropped and counted.
+    pub event_buffer: usize,
+    /// A client that reads nothing for so long, while something waits for it, has its call ended.
+    #[serde(with = "humantime_serde")]
+    pub stall_timeout: Duration,
+    /// Windows of one call that may be out; at more, its audio is read when some are back. Only a client that sends much faster than
+    /// real time gets there.
+    pub max_windows_out: usize,
+    /// Recordings that may be classified at once; one more is refused.
+    pub max_classifications: usize,
+}
+
+/// What keeps connections alive, and finds those that are dead.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Http2 {
+    /// Time between two pings.
+    #[serde(with = "humantime_serde")]
+    pub keepalive_interval: Duration,
+    /// A connection whose ping is not answered for so long is closed.
+    #[serde(with = "humantime_serde")]
+    pub keepalive_timeout: Duration,
+}
+
+impl Config {
+    /// Defaults, `file`, the environment and `flags`, put together and validated.
+    pub fn load(file: Option<&Path>, flags: &Flags) -> Result<Self, Error> {
+        let config = load::gather(file, flags)?;
+        config.validate()?;
+        Ok(config)
+    }
+
+    /// The whole of it as TOML.
+    pub fn to_toml(&self) -> Result<String, toml::ser::Error> {
+        toml::to_string(self)
+    }
+}
+
+impl Inference {
+    /// As [`crate::inference`] takes it.
+    pub fn options(&self) -> inference::Options {
+        inference::Options {
+            threads: self.threads,
+            queue: inference::queue::Options {
+                capacity: self.queue_capacity,
+                max_batch: self.max_batch,
+                max_wait: self.max_wait,
+            },
+        }
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 50051)),
+            admin: SocketAddr::from(([127, 0, 0, 1], 9600)),
+            allow_insecure: false,
+            models: Vec::new(),
+            // Below the 30 s that systemd and Kubernetes commonly grant before they kill.
+            drain_deadline: Duration::from_secs(20),
+            onnxruntime: OnnxRuntime::default(),
+            inference: Inference::default(),
+            session: Session::default(),
+            http2: Http2::default(),
+            policy: Policy::default(),
+            log: telemetry::Log::default(),
+        }
+    }
+}
+
+impl Default for Inference {
+    fn default() -> Self {
+        let inference::Options { threads, queue } = inference::Options::default();
+        Self { threads, max_batch: queue.max_batch, max_wait: queue.max_wait, queue_capacity: queue.capacity }
+    }
+}
+
+impl Default for Session {
+    fn default() -> Self {
+        Self {
+            // What one core was derived to carry at a decision per 0.5 s, with a third kept free.
+            max_legs: 900,
+            idle_timeout: Duration::from_secs(30),
+            // Longer holds are rare, and a forgotten one must not keep its place for ever.
+            hold_timeout: Duration::from_secs(30 * 60),
+            status_interval: Duration::from_secs(10),
+            close_timeout: Duration::from_secs(5),
+            // Two minutes of one leg at the default stride of 0.5 s.
+            event_buffer: 240,
+            stall_timeout: Duration::from_secs(30),
+            // 16 s of one leg at the default stride: far beyond what a call in real time has out.
+            max_windows_out: 32,
+            max_classifications: 4,
+        }
+    }
+}
+
+impl Default for Http2 {
+    fn default() -> Self {
+        // Below the 60 s after which common load balancers close what is idle.
+        Self { keepalive_interval: Duration::from_secs(20), keepalive_timeout: Duration::from_secs(10) }
+    }
+}

@@ -29,6 +29,7 @@ pub mod model;
 pub mod policy;
 pub mod server;
 pub mod session;
+pub mod shutdown;
 pub mod telemetry;
 #[cfg(feature = "train")]
 pub mod train;

@@ -9,7 +9,7 @@ use std::{
 };
 
 /// A module and all that it may import of ours. A module always may import itself.
-const MAY_IMPORT: [(&str, &[&str]); 15] = [
+const MAY_IMPORT: [(&str, &[&str]); 16] = [
     ("telemetry::metrics", &[]),
     ("audio", &[]),
     ("features", &["audio"]),
@@ -27,12 +27,13 @@ const MAY_IMPORT: [(&str, &[&str]); 15] = [
         "server",
         &["audio", "features", "decision", "policy", "model", "call", "inference", "telemetry", "config", "session"],
     ),
+    ("shutdown", &[]),
     ("train", &["audio", "features", "decision", "model", "corpus", "evaluate"]),
 ];
 
 /// A crate and the modules that may name it; the command line may name any.
 const MAY_NAME: [(&str, &[&str]); 14] = [
-    ("tokio", &["inference", "telemetry", "config", "session", "server"]),
+    ("tokio", &["inference", "telemetry", "config", "session", "server", "shutdown"]),
     ("tokio_stream", &["session", "server"]),
     ("tokio_util", &["session", "server"]),
     ("tonic", &["server"]),

@@ -7,9 +7,8 @@ use std::{
 
 use super::{EndReason, Event, LegStatus, Options, Output, Summary, WindowId};
 use crate::{
-    audio::resample,
     decision::{Calibration, Tally},
-    features::{NotScored, Pipeline, PipelineOptions, Stride},
+    features::{self, NotScored, Pipeline, PipelineOptions, Stride},
     model::Outcome,
 };
 
@@ -62,7 +61,7 @@ impl Finding {
 }
 
 impl Leg {
-    pub(super) fn new(index: usize, options: &Options) -> Result<Self, resample::Error> {
+    pub(super) fn new(index: usize, options: &Options) -> Result<Self, features::Error> {
         let model = &options.model;
         let permit = &options.legs[index].permit;
         let pipeline = match permit {

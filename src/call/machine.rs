@@ -7,10 +7,7 @@ use super::{
     leg::Leg,
     timeline::{Before, Placement, Timeline},
 };
-use crate::{
-    audio::{codec::Decoder, resample},
-    model::Outcome,
-};
+use crate::{audio::codec::Decoder, features, model::Outcome};
 
 /// One call.
 pub struct Call {
@@ -35,7 +32,7 @@ enum Phase {
 
 impl Call {
     /// A call that begins now.
-    pub fn new(options: Options, now: Instant) -> Result<Self, resample::Error> {
+    pub fn new(options: Options, now: Instant) -> Result<Self, features::Error> {
         let legs = (0..options.legs.len()).map(|index| Leg::new(index, &options)).collect::<Result<Vec<_>, _>>()?;
         Ok(Self {
             timeline: Timeline::new(options.sample_rate_hz),

@@ -217,7 +217,7 @@ fn table(heard: &[Heard], labels: &[String]) -> String {
     let titles = ["file", "label", "confidence"].into_iter().chain(labels.iter().map(String::as_str));
     table.set_header(titles.chain(["speech s", "windows"]));
     for row in heard {
-        let reason = row.not_scored_reason.map(|reason| format!("({})", super::reason(reason)));
+        let reason = row.not_scored_reason.map(|reason| format!("({})", super::text::words(&format!("{reason:?}"))));
         let mut cells = vec![row.file.clone(), row.label.clone().or(reason).unwrap_or_default()];
         cells.push(row.confidence.map(|confidence| format!("{confidence:.2}")).unwrap_or_default());
         cells.extend(

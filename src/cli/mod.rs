@@ -12,13 +12,20 @@ use std::{
     process::ExitCode,
 };
 
+use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
-use undertone::features::NotScored;
 
+mod call;
 mod classify;
+mod client;
 mod dataset;
+mod demo;
 mod evaluate;
+mod features;
+mod proto_json;
+mod serve;
+mod text;
 mod train;
 
 /// The model that is used when none is named, as a path in a checkout.
@@ -34,19 +41,30 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Demo(demo::Args),
+    Serve(serve::Args),
+    Call(call::Args),
     Classify(classify::Args),
-    Train(train::Args),
+    Features(features::Args),
     Dataset(dataset::Args),
+    Train(train::Args),
     Evaluate(evaluate::Args),
 }
 
 impl Command {
     fn run(self) -> anyhow::Result<()> {
-        log_to_stderr();
+        // A server logs as its configuration says.
+        if !matches!(self, Self::Serve(_)) {
+            log_to_stderr();
+        }
         match self {
+            Self::Demo(args) => demo::run(args),
+            Self::Serve(args) => serve::run(args),
+            Self::Call(args) => call::run(args),
             Self::Classify(args) => classify::run(args),
-            Self::Train(args) => train::run(args),
+            Self::Features(args) => features::run(args),
             Self::Dataset(args) => dataset::run(args),
+            Self::Train(args) => train::run(args),
             Self::Evaluate(args) => evaluate::run(args),
         }
     }
@@ -104,22 +122,9 @@ fn model_dir(named: Option<PathBuf>) -> anyhow::Result<PathBuf> {
     })
 }
 
-/// A reason for no score, in plain words.
-fn reason(reason: NotScored) -> &'static str {
-    match reason {
-        NotScored::Silence => "silence",
-        NotScored::Noise => "noise",
-        NotScored::Tone => "tone",
-        NotScored::Music => "music",
-        NotScored::OnHold => "on hold",
-        NotScored::TooShort => "too little speech",
-        NotScored::LowSnr => "too noisy",
-        NotScored::Gap => "audio missing",
-        NotScored::NotPermitted => "not permitted",
-        NotScored::ConsentWithdrawn => "consent withdrawn",
-        NotScored::Overloaded => "overloaded",
-        NotScored::Failed => "inference failed",
-    }
+/// Runs what waits for the network, on as many threads as there are cores.
+fn block_on<T>(task: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    tokio::runtime::Runtime::new().context("cannot start the asynchronous runtime")?.block_on(task)
 }
 
 /// Logs of the library go to standard error; `RUST_LOG` widens or narrows them, warnings are shown otherwise.
@@ -147,7 +152,6 @@ fn one_line(error: &anyhow::Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use anyhow::Context as _;
     use clap::CommandFactory as _;
 
     use super::*;

@@ -6,8 +6,9 @@
 use std::sync::LazyLock;
 
 use super::{
-    raw::{RAW_CHROMA_AT, RAW_CROSSINGS_AT, RAW_PEAK_AT, RAW_VALUES},
-    thesis154::{CHROMA_AT, CROSSINGS_AT, LEAST_POWER, MEL, MEL_AT, MFCC, PEAK_OFFSET, TOP_DB, VALUES},
+    frame::CROSSING_THRESHOLD,
+    raw::{RAW_CHROMA_AT, RAW_CROSSINGS_AT, RAW_PEAK_AT, RawFrame},
+    thesis154::{CHROMA_AT, CROSSINGS_AT, FRAME_SAMPLES, LEAST_POWER, MEL, MEL_AT, MFCC, PEAK_OFFSET, TOP_DB, VALUES},
 };
 
 /// Row length of the cosine matrix: a multiple of the vector width.
@@ -16,48 +17,70 @@ const LANES: usize = 16;
 /// The orthonormal DCT-II, a row a band.
 static COSINES: LazyLock<Vec<[f32; LANES]>> = LazyLock::new(cosines);
 
-/// Makes a window of raw frames, `[n, RAW_VALUES]`: divided by their peak, not standardised. `window` is `[frames, VALUES]` with
-/// `frames` at least `n`; what is left of it behind is 0.
-pub fn assemble(raw: &[f32], window: &mut [f32]) {
-    assemble_parts(raw, &[], window);
+/// Bands summed before their sum is added: keeps rounding below that of 128 additions in a row.
+const PARTIAL_BANDS: usize = 16;
+
+/// A window's level: what its samples are divided by.
+#[derive(Clone, Copy)]
+enum Level {
+    /// By the peak of the window.
+    Peak,
+    /// They were divided already.
+    AsIs,
 }
 
-/// The same for raw frames in two parts, as a ring holds them.
-pub(super) fn assemble_parts(first: &[f32], second: &[f32], window: &mut [f32]) {
-    let rows = || first.chunks_exact(RAW_VALUES).chain(second.chunks_exact(RAW_VALUES));
-    let peak = rows().fold(0.0_f32, |peak, row| peak.max(row[RAW_PEAK_AT]));
-    fill(rows, -20.0 * (peak + PEAK_OFFSET).log10(), window);
+/// Makes a window of raw frames: divided by their peak, not standardised. `window` is `[frames, VALUES]`, with room for all raw
+/// frames; what is left of it behind is 0.
+///
+/// # Panics
+/// If there are more raw frames than room in the window.
+pub fn assemble<'a>(frames: impl Iterator<Item = RawFrame<'a>> + Clone, window: &mut [f32]) {
+    fill(frames, Level::Peak, window);
 }
 
-/// The same for frames of samples that already have their level.
-pub(super) fn assemble_as_is(raw: &[f32], window: &mut [f32]) {
-    fill(|| raw.chunks_exact(RAW_VALUES), 0.0, window);
+/// The same for frames of samples that have their level already.
+pub(super) fn assemble_as_is<'a>(frames: impl Iterator<Item = RawFrame<'a>> + Clone, window: &mut [f32]) {
+    fill(frames, Level::AsIs, window);
 }
 
-fn fill<'a, Rows: Iterator<Item = &'a [f32]>>(rows: impl Fn() -> Rows, gain_db: f32, window: &mut [f32]) {
+fn fill<'a>(frames: impl Iterator<Item = RawFrame<'a>> + Clone, level: Level, window: &mut [f32]) {
+    let divisor = match level {
+        Level::Peak => frames.clone().fold(0.0_f32, |peak, frame| peak.max(frame.values[RAW_PEAK_AT])) + PEAK_OFFSET,
+        Level::AsIs => 1.0,
+    };
+    let gain_db = -20.0 * divisor.log10();
     let least_db = 10.0 * LEAST_POWER.log10();
-    let loudest = rows().flat_map(|row| &row[..MEL]).fold(f32::MIN, |loudest, band| loudest.max(*band));
-    let floor = least_db.max((loudest + gain_db).max(least_db) - TOP_DB);
+    let loudest =
+        frames.clone().flat_map(|frame| &frame.values[..MEL]).fold(f32::MIN, |loudest, band| loudest.max(*band));
+    let floor = least_db.max(loudest + gain_db - TOP_DB);
     let mut left = &mut *window;
-    for row in rows() {
+    for raw in frames {
         let (frame, rest) = left.split_at_mut(VALUES);
         left = rest;
-        for (to, band) in frame[MEL_AT..CROSSINGS_AT].iter_mut().zip(row) {
+        for (to, band) in frame[MEL_AT..CROSSINGS_AT].iter_mut().zip(raw.values) {
             *to = (band + gain_db).max(floor);
         }
         let cepstrum = cepstrum(&frame[MEL_AT..CROSSINGS_AT]);
         frame[..MFCC].copy_from_slice(&cepstrum[..MFCC]);
-        frame[CHROMA_AT..MEL_AT].copy_from_slice(&row[RAW_CHROMA_AT..RAW_CROSSINGS_AT]);
-        frame[CROSSINGS_AT] = row[RAW_CROSSINGS_AT];
+        frame[CHROMA_AT..MEL_AT].copy_from_slice(&raw.values[RAW_CHROMA_AT..RAW_CROSSINGS_AT]);
+        let heard = raw.faint.iter().filter(|faint| faint.abs() / divisor > CROSSING_THRESHOLD);
+        let crossings = raw.values[RAW_CROSSINGS_AT] + heard.map(|faint| faint.signum()).sum::<f32>();
+        frame[CROSSINGS_AT] = crossings / FRAME_SAMPLES as f32;
     }
     left.fill(0.0);
 }
 
 fn cepstrum(mel: &[f32]) -> [f32; LANES] {
     let mut sums = [0.0; LANES];
-    for (band, cosines) in mel.iter().zip(COSINES.iter()) {
-        for (sum, cosine) in sums.iter_mut().zip(cosines) {
-            *sum += cosine * band;
+    for (mel, cosines) in mel.chunks(PARTIAL_BANDS).zip(COSINES.chunks(PARTIAL_BANDS)) {
+        let mut partial = [0.0; LANES];
+        for (band, cosines) in mel.iter().zip(cosines) {
+            for (sum, cosine) in partial.iter_mut().zip(cosines) {
+                *sum += cosine * band;
+            }
+        }
+        for (sum, partial) in sums.iter_mut().zip(partial) {
+            *sum += partial;
         }
     }
     sums

@@ -3,14 +3,25 @@
 //!
 //! Beside its samples a frame tells its peak and how often the signal changes sign in it. Both are kept for every 512 samples,
 //! so that overlapping frames count nothing twice.
+//!
+//! A sample counts as positive down to -1e-10 *of the window's peak* (librosa's `zero_crossings` after normalisation), which is not
+//! known yet. So crossings are counted as for a peak of 4, and what a lower peak changes is told as [`Frame::faint`]. Such samples
+//! are rare: the last ringing of a resampler after digital silence.
 
 use super::thesis154::{FRAME_SAMPLES, HOP_SAMPLES};
 
-/// Samples no further from 0 count as 0, which is positive (librosa's `zero_crossings`).
-const CROSSING_THRESHOLD: f32 = 1e-10;
+/// Samples no further from 0 than this part of the peak count as 0, which is positive.
+pub(super) const CROSSING_THRESHOLD: f32 = 1e-10;
+
+/// The threshold of the highest peak there is: 1, and what a resampler overshoots by.
+const COUNTING_THRESHOLD: f32 = 4.0 * CROSSING_THRESHOLD;
 
 /// Hops a frame.
 const HOPS: usize = FRAME_SAMPLES / HOP_SAMPLES;
+
+/// Corrections kept for 512 samples, to bound what a leg of nothing but faint samples takes: one a sample. What 16 bits can say is
+/// never faint, so they come from a resampler's ringing alone; recordings cut from digital silence have some 500 a frame.
+const MOST_FAINT: usize = HOP_SAMPLES;
 
 /// One frame.
 pub(super) struct Frame<'a> {
@@ -20,6 +31,7 @@ pub(super) struct Frame<'a> {
     pub(super) peak: f32,
     /// Changes of sign between two of its samples, silence around the signal left out.
     pub(super) crossings: u32,
+    hops: &'a [Hop; HOPS],
 }
 
 /// Cuts a stream into frames.
@@ -29,19 +41,31 @@ pub(super) struct Framer {
     /// Of each whole hop in `samples`, oldest first, and of the one under way.
     hops: [Hop; HOPS],
     current: Hop,
-    /// Whether the sample before was negative; `None` before the first.
-    negative: Option<bool>,
+    /// The sample before; `None` before the first.
+    previous: Option<f32>,
     received: u64,
     told: u64,
 }
 
 /// What a frame needs to know of 512 samples.
-#[derive(Clone, Copy, Default)]
+#[derive(Default)]
 struct Hop {
     peak: f32,
     crossings: u32,
     /// Whether its first sample differs in sign from the one before, which lies outside a frame that begins here.
     crosses_at_first: bool,
+    /// Corrections of `crossings`, and how many at the beginning are those of the first sample.
+    faint: Vec<f32>,
+    faint_at_first: usize,
+}
+
+impl Frame<'_> {
+    /// Corrections of `crossings`: each is a magnitude; where the threshold is below it, a crossing more (positive) or less
+    /// (negative) is counted.
+    pub(super) fn faint(&self) -> impl Iterator<Item = f32> {
+        let (first, rest) = self.hops.split_first().expect("a frame has hops");
+        first.faint[first.faint_at_first..].iter().chain(rest.iter().flat_map(|hop| &hop.faint)).copied()
+    }
 }
 
 impl Framer {
@@ -49,9 +73,9 @@ impl Framer {
         Self {
             samples: vec![0.0; FRAME_SAMPLES],
             filled: FRAME_SAMPLES / 2,
-            hops: [Hop::default(); HOPS],
+            hops: Default::default(),
             current: Hop::default(),
-            negative: None,
+            previous: None,
             received: 0,
             told: 0,
         }
@@ -86,22 +110,32 @@ impl Framer {
 
     /// Adds to the hop under way.
     fn note(&mut self, samples: &[f32]) {
-        let Some(&first) = samples.first() else { return };
-        let is_negative = |sample: f32| sample < -CROSSING_THRESHOLD;
-        let crosses = self.negative.is_some_and(|negative| negative != is_negative(first));
-        if self.filled.is_multiple_of(HOP_SAMPLES) {
-            self.current.crosses_at_first = crosses;
-        }
+        let (Some(&first), Some(&last)) = (samples.first(), samples.last()) else { return };
+        let hop = &mut self.current;
+        hop.peak = samples.iter().fold(hop.peak, |peak, sample| peak.max(sample.abs()));
+        let crosses = self.previous.is_some_and(|previous| is_negative(previous) != is_negative(first));
         let within: u32 = samples.windows(2).map(|pair| u32::from(is_negative(pair[0]) != is_negative(pair[1]))).sum();
-        self.current.crossings += u32::from(crosses) + within;
-        self.current.peak = samples.iter().fold(self.current.peak, |peak, sample| peak.max(sample.abs()));
-        self.negative = samples.last().map(|&last| is_negative(last));
+        hop.crossings += u32::from(crosses) + within;
+        let any_faint =
+            self.previous.is_some_and(is_faint) | samples.iter().fold(false, |any, &sample| any | is_faint(sample));
+        if any_faint && let Some(previous) = self.previous {
+            hop.correct(previous, first);
+        }
+        if self.filled.is_multiple_of(HOP_SAMPLES) {
+            hop.crosses_at_first = crosses;
+            hop.faint_at_first = hop.faint.len();
+        }
+        if any_faint {
+            samples.windows(2).for_each(|pair| hop.correct(pair[0], pair[1]));
+        }
+        self.previous = Some(last);
     }
 
     /// A hop is full: so is a frame, but for the first hop of all.
     fn end_hop(&mut self, tell: &mut impl FnMut(Frame<'_>)) {
         self.hops.rotate_left(1);
-        self.hops[HOPS - 1] = std::mem::take(&mut self.current);
+        std::mem::swap(&mut self.hops[HOPS - 1], &mut self.current);
+        self.current.clear();
         if self.filled < FRAME_SAMPLES {
             return;
         }
@@ -110,11 +144,43 @@ impl Framer {
             peak: self.hops.iter().fold(0.0, |peak, hop| peak.max(hop.peak)),
             crossings: self.hops.iter().map(|hop| hop.crossings).sum::<u32>()
                 - u32::from(self.hops[0].crosses_at_first),
+            hops: &self.hops,
         });
         self.told += 1;
         self.samples.copy_within(HOP_SAMPLES.., 0);
         self.filled -= HOP_SAMPLES;
     }
+}
+
+impl Hop {
+    /// Notes what a lower threshold changes between two samples, of which the faint were taken for positive.
+    fn correct(&mut self, left: f32, right: f32) {
+        for (sample, other) in [(left, right), (right, left)] {
+            if !is_faint(sample) || self.faint.len() == MOST_FAINT {
+                continue;
+            }
+            // Of two faint ones the louder turns negative first and crosses; then the other does and no longer does.
+            let joins = is_negative(other) || (is_faint(other) && other < sample);
+            if !(is_faint(other) && other == sample) {
+                self.faint.push(if joins { sample } else { -sample });
+            }
+        }
+    }
+
+    /// Begins anew, with the same memory.
+    fn clear(&mut self) {
+        self.faint.clear();
+        (self.peak, self.crossings, self.crosses_at_first, self.faint_at_first) = (0.0, 0, false, 0);
+    }
+}
+
+fn is_negative(sample: f32) -> bool {
+    sample < -COUNTING_THRESHOLD
+}
+
+/// Negative, but taken for positive.
+fn is_faint(sample: f32) -> bool {
+    (-COUNTING_THRESHOLD..0.0).contains(&sample)
 }
 
 #[cfg(test)]
@@ -129,11 +195,47 @@ mod tests {
                     |n: usize| (frame * HOP_SAMPLES + n).checked_sub(FRAME_SAMPLES / 2).filter(|&n| n < signal.len());
                 let samples: Vec<f32> = (0..FRAME_SAMPLES).map(|n| at(n).map_or(0.0, |n| signal[n])).collect();
                 let real: Vec<f32> = (0..FRAME_SAMPLES).filter_map(at).map(|n| signal[n]).collect();
-                let crossings = real.windows(2).filter(|pair| (pair[0] < -1e-10) != (pair[1] < -1e-10)).count();
+                let crossings = real.windows(2).filter(|pair| (pair[0] < -4e-10) != (pair[1] < -4e-10)).count();
                 let peak = real.iter().fold(0.0_f32, |peak, sample| peak.max(sample.abs()));
                 (samples, peak, u32::try_from(crossings).expect("few"))
             })
             .collect()
+    }
+
+    #[test]
+    fn faint_samples_are_counted_by_any_threshold() {
+        // 0 to 15 steps of a faint value below 0, and a few louder samples of both signs between.
+        let signal: Vec<f32> = (0..3_000_u32)
+            .map(|n| match n.wrapping_mul(2_654_435_761) >> 24 {
+                level @ 0..60 => -6e-12 * (level % 16) as f32,
+                60..160 => 0.1,
+                _ => -0.1,
+            })
+            .collect();
+        let mut framer = Framer::new();
+        let mut frame_start = -1_024_i64;
+        let mut corrected = 0;
+        let mut check = |frame: Frame<'_>| {
+            let first = usize::try_from(frame_start).unwrap_or_default();
+            let end = usize::try_from(frame_start + 2_048).expect("positive").min(signal.len());
+            for threshold in [0.0, 1e-11, 3e-11, 5e-11, 1e-10, 4e-10] {
+                let faint: f32 = frame.faint().filter(|faint| faint.abs() > threshold).map(f32::signum).sum();
+                let pairs = signal[first..end].windows(2);
+                let expected = pairs.filter(|pair| (pair[0] < -threshold) != (pair[1] < -threshold)).count();
+                assert_eq!(frame.crossings as f32 + faint, expected as f32, "frame from {frame_start} at {threshold}");
+                corrected += usize::from(faint != 0.0);
+            }
+            frame_start += 512;
+        };
+        // No more faint samples than are kept.
+        let sparse: Vec<f32> =
+            signal.iter().enumerate().map(|(n, &s)| if n % 8 < 6 && is_faint(s) { 0.1 } else { s }).collect();
+        let signal = &sparse;
+        for part in signal.chunks(100) {
+            framer.push(part, &mut check);
+        }
+        framer.finish(&mut check);
+        assert!(corrected > 10);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! A frame is speech when the gate's block around its centre is. It is told as soon as its last sample can be: half a frame after
 //! its centre (46 ms), and the resampler's look-ahead (10 to 30 ms) later; [`Listener::samples_needed`] says it to the sample.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, ops::Range};
 
 use super::{FrontEnd, raw::Extractor, thesis154::FRAME_SAMPLES};
 use crate::audio::{
@@ -11,7 +11,7 @@ use crate::audio::{
     resample::{Error, Resampler},
 };
 
-pub use super::raw::RAW_VALUES;
+pub use super::raw::{RAW_VALUES, RawFrame, RawSequence};
 
 /// Samples handled at a time, so that what is between resampler and extractor stays small however large a push is.
 const SLICE_SAMPLES: usize = 1_024;
@@ -44,8 +44,8 @@ struct GateTrack {
 /// All raw frames of a recording: computed once, kept on disk if need be, and cut into windows as often as wanted.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RawFrames {
-    /// `[frames, RAW_VALUES]`.
-    pub values: Vec<f32>,
+    /// The frames.
+    pub raw: RawSequence,
     /// Whether each frame is speech.
     pub speech: Vec<bool>,
     /// Samples of the recording.
@@ -69,7 +69,7 @@ impl Listener {
     }
 
     /// Takes samples in and tells each raw frame that they complete, with whether it is speech.
-    pub fn push(&mut self, samples: &[f32], mut tell: impl FnMut(&[f32], bool)) {
+    pub fn push(&mut self, samples: &[f32], mut tell: impl FnMut(RawFrame<'_>, bool)) {
         for slice in samples.chunks(SLICE_SAMPLES) {
             if let Some(track) = &mut self.gate {
                 track.push(slice);
@@ -80,7 +80,7 @@ impl Listener {
     }
 
     /// Ends the stream: the frames still under way end in silence.
-    pub fn finish(&mut self, mut tell: impl FnMut(&[f32], bool)) {
+    pub fn finish(&mut self, mut tell: impl FnMut(RawFrame<'_>, bool)) {
         if let Some(track) = &mut self.gate {
             track.blocks.extend(track.gate.finish());
         }
@@ -100,9 +100,9 @@ impl Listener {
         self.clock
     }
 
-    fn extract(&mut self, last: bool, tell: &mut impl FnMut(&[f32], bool)) {
+    fn extract(&mut self, last: bool, tell: &mut impl FnMut(RawFrame<'_>, bool)) {
         let Self { clock, gate, extractor, resampled, frames, .. } = self;
-        let mut tell = |raw: &[f32]| {
+        let mut tell = |raw: RawFrame<'_>| {
             let speech = gate.as_mut().is_none_or(|track| track.is_speech(clock.centre(*frames)));
             *frames += 1;
             tell(raw, speech);
@@ -172,14 +172,14 @@ impl RawFrames {
     /// [`Error::Rate`] when the recording's rate is not supported.
     pub fn of(samples: &[f32], source_hz: u32, front_end: &FrontEnd, gate: bool) -> Result<Self, Error> {
         let mut listener = Listener::new(front_end, source_hz, gate)?;
-        let (mut values, mut speech) = (Vec::new(), Vec::new());
-        let mut keep = |raw: &[f32], is_speech| {
-            values.extend_from_slice(raw);
+        let (mut sequence, mut speech) = (RawSequence::default(), Vec::new());
+        let mut keep = |raw: RawFrame<'_>, is_speech| {
+            sequence.push(raw);
             speech.push(is_speech);
         };
         listener.push(samples, &mut keep);
         listener.finish(&mut keep);
-        Ok(Self { values, speech, samples: samples.len() as u64, source_hz })
+        Ok(Self { raw: sequence, speech, samples: samples.len() as u64, source_hz })
     }
 
     /// Frames there are.
@@ -187,8 +187,8 @@ impl RawFrames {
         self.speech.len()
     }
 
-    /// The raw values of a range of frames, for [`super::assemble::assemble`].
-    pub fn range(&self, frames: std::ops::Range<usize>) -> &[f32] {
-        &self.values[frames.start * RAW_VALUES..frames.end * RAW_VALUES]
+    /// A range of frames, for [`assemble`](super::assemble::assemble); ranges of several recordings may be chained.
+    pub fn range(&self, frames: Range<usize>) -> impl Iterator<Item = RawFrame<'_>> + Clone {
+        self.raw.iter(frames)
     }
 }

@@ -7,9 +7,8 @@
 use std::{collections::VecDeque, ops::Range};
 
 use super::{
-    Error, FrontEnd, NotScored, Standardization, WindowOptions,
-    assemble::assemble_parts,
-    listen::{Listener, RAW_VALUES},
+    Error, FrontEnd, NotScored, Standardization, WindowOptions, assemble,
+    listen::{Listener, RAW_VALUES, RawFrame},
     window::{Rule, Window},
 };
 
@@ -72,7 +71,7 @@ struct Heard {
 /// The last raw frames.
 struct Ring {
     values: Vec<f32>,
-    capacity: usize,
+    faint: Vec<Vec<f32>>,
     pushed: u64,
 }
 
@@ -197,16 +196,15 @@ impl Pipeline {
     }
 
     fn assemble(&self, window: &Window) -> Vec<f32> {
-        let (first, second) = self.heard.ring.range(&window.frames);
         let mut values = vec![0.0; self.window_values];
-        assemble_parts(first, second, &mut values);
+        assemble::assemble(self.heard.ring.iter(window.frames.clone()), &mut values);
         self.standardization.apply(&mut values);
         values
     }
 }
 
 impl Heard {
-    fn push(&mut self, raw: &[f32], speech: bool) {
+    fn push(&mut self, raw: RawFrame<'_>, speech: bool) {
         self.ring.push(raw);
         self.rule.push(speech);
         self.frames += 1;
@@ -216,23 +214,27 @@ impl Heard {
 
 impl Ring {
     fn new(frames: usize) -> Self {
-        Self { values: vec![0.0; frames * RAW_VALUES], capacity: frames, pushed: 0 }
+        Self { values: vec![0.0; frames * RAW_VALUES], faint: vec![Vec::new(); frames], pushed: 0 }
     }
 
     fn slot(&self, frame: u64) -> usize {
-        usize::try_from(frame % self.capacity as u64).expect("less than the capacity")
+        usize::try_from(frame % self.faint.len() as u64).expect("less than the capacity")
     }
 
-    fn push(&mut self, raw: &[f32]) {
-        let at = self.slot(self.pushed) * RAW_VALUES;
-        self.values[at..at + RAW_VALUES].copy_from_slice(raw);
+    fn push(&mut self, raw: RawFrame<'_>) {
+        let slot = self.slot(self.pushed);
+        self.values[slot * RAW_VALUES..(slot + 1) * RAW_VALUES].copy_from_slice(raw.values);
+        // Mostly empty, which takes no memory.
+        self.faint[slot] = raw.faint.to_vec();
         self.pushed += 1;
     }
 
-    /// The frames of a range that are all still kept, in order, in two parts.
-    fn range(&self, frames: &Range<u64>) -> (&[f32], &[f32]) {
-        let (start, end) = (self.slot(frames.start) * RAW_VALUES, self.slot(frames.end) * RAW_VALUES);
-        if start < end { (&self.values[start..end], &[]) } else { (&self.values[start..], &self.values[..end]) }
+    /// A range of frames that are all still kept.
+    fn iter(&self, frames: Range<u64>) -> impl Iterator<Item = RawFrame<'_>> + Clone {
+        frames.map(|frame| {
+            let slot = self.slot(frame);
+            RawFrame { values: &self.values[slot * RAW_VALUES..(slot + 1) * RAW_VALUES], faint: &self.faint[slot] }
+        })
     }
 }
 

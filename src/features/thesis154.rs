@@ -7,7 +7,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Error, assemble, raw::Extractor, tuning};
+use super::{
+    Error, assemble,
+    raw::{Extractor, RawSequence},
+    tuning,
+};
 
 /// Samples a second.
 pub const SAMPLE_RATE_HZ: u32 = 22_050;
@@ -128,27 +132,24 @@ pub fn whole_clip(samples: &[f32]) -> Features {
     let normalised = divided_by_peak(samples);
     let tuning = tuning::estimate(&normalised);
     let raw = raw_frames(&normalised, tuning);
-    features(&raw, tuning, |raw, out| assemble::assemble_as_is(raw, out))
+    let mut values = vec![0.0; raw.len() * VALUES];
+    assemble::assemble_as_is(raw.iter(0..raw.len()), &mut values);
+    Features { values, frames: raw.len(), tuning }
 }
 
 /// The streaming features of a whole clip at 22,050 Hz, as one window that holds it all sees it: tuning 0.
 pub fn one_window(samples: &[f32]) -> Features {
     let raw = raw_frames(samples, 0.0);
-    features(&raw, 0.0, |raw, out| assemble::assemble(raw, out))
+    let mut values = vec![0.0; raw.len() * VALUES];
+    assemble::assemble(raw.iter(0..raw.len()), &mut values);
+    Features { values, frames: raw.len(), tuning: 0.0 }
 }
 
-fn features(raw: &[f32], tuning: f64, assemble: impl FnOnce(&[f32], &mut [f32])) -> Features {
-    let frames = raw.len() / super::raw::RAW_VALUES;
-    let mut values = vec![0.0; frames * VALUES];
-    assemble(raw, &mut values);
-    Features { values, frames, tuning }
-}
-
-fn raw_frames(samples: &[f32], tuning: f64) -> Vec<f32> {
+fn raw_frames(samples: &[f32], tuning: f64) -> RawSequence {
     let mut extractor = Extractor::new(tuning);
-    let mut raw = Vec::with_capacity((1 + samples.len() / HOP_SAMPLES) * super::raw::RAW_VALUES);
-    extractor.push(samples, |frame| raw.extend_from_slice(frame));
-    extractor.finish(|frame| raw.extend_from_slice(frame));
+    let mut raw = RawSequence::default();
+    extractor.push(samples, |frame| raw.push(frame));
+    extractor.finish(|frame| raw.push(frame));
     raw
 }
 

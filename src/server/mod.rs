@@ -1,1 +1,177 @@
-//! gRPC and the admin port.
+//! gRPC and the admin port over one [`Sessions`]. The only place that sees tonic, axum and generated types.
+//!
+//! [`Server::bind`] takes both ports and starts nothing; [`Listening::start`] serves; [`Server::stop`] drains. [`Server::launch`] does
+//! it all from a configuration: loads ONNX Runtime and the models, binds, starts.
+
+use std::{io, net::SocketAddr, time::Duration};
+
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::{net::TcpListener, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    config::{self, Config},
+    inference::{self, Worker},
+    model::{self, onnx},
+    session::{Engines, Sessions},
+    telemetry::{Metrics, metrics},
+};
+
+mod admin;
+mod analyze;
+mod convert;
+mod health;
+pub mod proto;
+mod run;
+mod service;
+mod status;
+
+/// What a server serves by.
+pub struct Deps {
+    /// The models in service.
+    pub engines: Engines,
+    /// What runs them.
+    pub workers: Vec<Worker>,
+    /// What is measured of calls.
+    pub metrics: Metrics,
+    /// Where all that is measured is read.
+    pub exporter: PrometheusHandle,
+}
+
+/// Both ports are taken, and nothing is served yet.
+pub struct Listening {
+    grpc: TcpListener,
+    grpc_address: SocketAddr,
+    admin: TcpListener,
+    admin_address: SocketAddr,
+    drain_deadline: Duration,
+    http2: config::Http2,
+    sessions: Sessions,
+    workers: Vec<Worker>,
+    exporter: PrometheusHandle,
+}
+
+/// A server that serves.
+pub struct Server {
+    grpc_address: SocketAddr,
+    admin_address: SocketAddr,
+    drain_deadline: Duration,
+    sessions: Sessions,
+    health: health::Health,
+    /// Cancelled when the calls have ended: connections are closed.
+    closing: CancellationToken,
+    grpc: JoinHandle<()>,
+    /// The admin port, metrics' upkeep, and who watches over the workers.
+    others: Vec<JoinHandle<()>>,
+}
+
+/// Why there is no server; the message says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// ONNX Runtime.
+    #[error(transparent)]
+    OnnxRuntime(#[from] onnx::Error),
+    /// A model.
+    #[error(transparent)]
+    Model(#[from] model::registry::Error),
+    /// How models are to be run.
+    #[error(transparent)]
+    Inference(#[from] inference::Invalid),
+    /// A port.
+    #[error(
+        "cannot listen on {address}: {source}; end what uses it, or set {key} to another address (port 0 takes a free one)"
+    )]
+    Bind {
+        /// The key in the configuration.
+        key: &'static str,
+        /// Its value.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// The drain's deadline passed; what was left was cut off.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "not everything had ended {deadline:?} after the shutdown began: {legs} legs were cut off; a longer drain_deadline gives them time"
+)]
+pub struct CutOff {
+    /// The deadline.
+    pub deadline: Duration,
+    /// Legs that were still live.
+    pub legs: usize,
+}
+
+impl Deps {
+    /// Loads ONNX Runtime and the models. Takes seconds.
+    pub fn load(config: &Config) -> Result<Self, Error> {
+        let runtime = onnx::Runtime::load(config.onnxruntime.library.as_deref())?;
+        let registry = model::Registry::load(runtime, &config.models, onnx::Options::default())?;
+        let recorder = metrics::recorder();
+        let (engines, workers) = Engines::new(registry, config.inference.options(), &recorder, std::sync::Arc::clone)?;
+        Ok(Self { engines, workers, metrics: Metrics::new(&recorder), exporter: recorder.handle() })
+    }
+}
+
+impl Server {
+    /// Loads, binds and starts.
+    pub async fn launch(config: &Config) -> Result<Self, Error> {
+        let of_loading = config.clone();
+        let loaded = tokio::task::spawn_blocking(move || Deps::load(&of_loading)).await;
+        let deps = loaded.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
+        Ok(Self::bind(config, deps).await?.start().await)
+    }
+
+    /// Takes both ports.
+    pub async fn bind(config: &Config, deps: Deps) -> Result<Listening, Error> {
+        let (grpc, grpc_address) = listen("listen", config.listen).await?;
+        let (admin, admin_address) = listen("admin", config.admin).await?;
+        Ok(Listening {
+            grpc,
+            grpc_address,
+            admin,
+            admin_address,
+            drain_deadline: config.drain_deadline,
+            http2: config.http2.clone(),
+            sessions: Sessions::new(config.session.clone(), config.policy.clone(), deps.engines, deps.metrics),
+            workers: deps.workers,
+            exporter: deps.exporter,
+        })
+    }
+
+    /// Where gRPC is served.
+    pub fn grpc(&self) -> SocketAddr {
+        self.grpc_address
+    }
+
+    /// Where the admin port is.
+    pub fn admin(&self) -> SocketAddr {
+        self.admin_address
+    }
+
+    /// The calls.
+    pub fn sessions(&self) -> &Sessions {
+        &self.sessions
+    }
+}
+
+impl Listening {
+    /// Where gRPC will be served.
+    pub fn grpc(&self) -> SocketAddr {
+        self.grpc_address
+    }
+
+    /// Where the admin port will be.
+    pub fn admin(&self) -> SocketAddr {
+        self.admin_address
+    }
+}
+
+async fn listen(key: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), Error> {
+    let refused = |source| Error::Bind { key, address, source };
+    let listener = TcpListener::bind(address).await.map_err(refused)?;
+    let bound = listener.local_addr().map_err(refused)?;
+    Ok((listener, bound))
+}

@@ -1,1 +1,243 @@
-//! The legs that live.
+//! Calls that live: admission, one task a call, the registry of their legs. What every way in calls, whatever its wire.
+//!
+//! An ingest makes a [`Request`] of what its platform says and [`Sessions::open`]s it: a [`Session`] that holds the call's legs in
+//! the registry until it is dropped, or a [`Refusal`]. In a task of [`Sessions::spawn`] it then runs [`Session::run`] with a stream of
+//! [`Input`]s and a bounded channel to the client:
+//!
+//! | what happens | what the client is told, in this order |
+//! |---|---|
+//! | begin | the acknowledgement |
+//! | audio, control | events, statuses |
+//! | [`Input::End`] or the end of inputs | summaries, [`End::Completed`] |
+//! | no message for the idle time-out | summaries, [`End::Idle`] |
+//! | the server drains | summaries, [`End::Draining`] |
+//! | inference fails for good | summaries, [`End::Failed`] |
+//! | an input that the ingest found invalid | summaries, [`End::Invalid`] |
+//! | the client takes nothing for the stall time-out | nothing more, [`End::Stalled`] |
+//! | the client is gone | [`End::Vanished`] |
+//!
+//! Everything here needs tokio's multi-threaded runtime.
+
+use std::{
+    any::Any,
+    future::Future,
+    panic::AssertUnwindSafe,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use futures_util::FutureExt as _;
+use tokio::sync::Semaphore;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    audio::Encoding,
+    config, features, model,
+    policy::{self, Circumstances, Consent, Policy, Role},
+    telemetry::Metrics,
+};
+
+mod classify;
+mod driver;
+mod engine;
+mod message;
+mod open;
+mod outbox;
+mod registry;
+mod stream;
+
+pub use classify::{Classification, Recording};
+pub use engine::{Engine, Engines};
+pub use message::{AcknowledgedLeg, Acknowledgement, Message};
+pub use open::Session;
+pub use registry::Live;
+pub use stream::{End, Fault, Input};
+
+/// What a call asks for. Every value is in the range that [`crate::call`] takes.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// The call, by the client's own id.
+    pub call_id: String,
+    /// How samples are written.
+    pub encoding: Encoding,
+    /// Samples a second and channel.
+    pub sample_rate_hz: u32,
+    /// One a channel, in order, each with an id of its own.
+    pub legs: Vec<LegRequest>,
+    /// Whether the people in the call were told.
+    pub notice_given: bool,
+    /// What the customer said to it.
+    pub consent: Consent,
+    /// Time between two decisions.
+    pub stride: Duration,
+    /// A model's name; `None` for the default.
+    pub model: Option<String>,
+}
+
+/// One party's audio.
+#[derive(Debug, Clone)]
+pub struct LegRequest {
+    /// Names it in every answer.
+    pub leg_id: String,
+    /// Who speaks.
+    pub role: Role,
+}
+
+/// Why a call or recording is not taken; the message says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// There is no such model.
+    #[error(transparent)]
+    Model(#[from] model::registry::NotFound),
+    /// The policy does not permit it.
+    #[error(transparent)]
+    Policy(#[from] policy::Refusal),
+    /// The same leg of the same call is live.
+    #[error(transparent)]
+    Live(#[from] Live),
+    /// More than the server takes at once.
+    #[error("the server takes {limit} {what} at once and has no room for more; try again later or on another server")]
+    Full {
+        /// "legs" or "classifications".
+        what: &'static str,
+        /// How many it takes.
+        limit: usize,
+    },
+    /// The server is on its way out.
+    #[error("the server is shutting down; try again, on another server if there is one")]
+    Draining,
+    /// The model's inference stopped for good.
+    #[error("the model cannot be run at present; try another model or server")]
+    Failed,
+    /// This audio cannot be analysed by this model.
+    #[error(transparent)]
+    Analysis(#[from] features::Error),
+}
+
+/// All calls of one server. Cheap to clone.
+#[derive(Clone)]
+pub struct Sessions {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    limits: config::Session,
+    policy: Policy,
+    engines: Engines,
+    registry: Arc<registry::Registry>,
+    metrics: Metrics,
+    draining: CancellationToken,
+    tasks: TaskTracker,
+    panic: Mutex<Option<Box<dyn Any + Send>>>,
+    classifications: Semaphore,
+    next_leg: AtomicU64,
+}
+
+impl Sessions {
+    /// None yet.
+    pub fn new(limits: config::Session, policy: Policy, engines: Engines, metrics: Metrics) -> Self {
+        let shared = Shared {
+            registry: Arc::new(registry::Registry::new(limits.max_legs)),
+            classifications: Semaphore::new(limits.max_classifications),
+            policy,
+            engines,
+            metrics,
+            draining: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            panic: Mutex::new(None),
+            next_leg: AtomicU64::new(0),
+            limits,
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// The models and what runs them.
+    pub fn engines(&self) -> &Engines {
+        &self.shared.engines
+    }
+
+    /// What is measured.
+    pub fn metrics(&self) -> &Metrics {
+        &self.shared.metrics
+    }
+
+    /// What a call may take.
+    pub fn limits(&self) -> &config::Session {
+        &self.shared.limits
+    }
+
+    /// Legs that are live.
+    pub fn live_legs(&self) -> usize {
+        self.shared.registry.live()
+    }
+
+    /// Cancelled once the server is on its way out.
+    pub fn draining(&self) -> &CancellationToken {
+        &self.shared.draining
+    }
+
+    /// Runs a call's task. A panic in it ends that call alone; [`Sessions::drain`] gives it back.
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let sessions = self.clone();
+        self.shared.tasks.spawn(async move {
+            if let Err(panic) = AssertUnwindSafe(task).catch_unwind().await {
+                sessions.metrics().calls_ended_total.increment("panicked");
+                tracing::error!("a call's task panicked");
+                // The first tells most.
+                sessions.shared.panic.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(panic);
+            }
+        });
+    }
+
+    /// Ends every call, each after its summaries, and refuses new ones. Done when all tasks are; the caller sets the deadline.
+    ///
+    /// Gives back the first panic of any call's task.
+    pub async fn drain(&self) -> Option<Box<dyn Any + Send>> {
+        self.shared.draining.cancel();
+        self.shared.tasks.close();
+        self.shared.tasks.wait().await;
+        self.shared.panic.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// What the policy and the server's state say before anything is taken.
+    fn engine_for(&self, model: Option<&str>) -> Result<&Arc<Engine>, Refusal> {
+        if self.shared.draining.is_cancelled() {
+            return Err(Refusal::Draining);
+        }
+        let engine = self.shared.engines.get(model)?;
+        if engine.inference.failure().is_some() {
+            return Err(Refusal::Failed);
+        }
+        Ok(engine)
+    }
+
+    /// Numbers for so many legs that no other has; the first of them.
+    fn number_legs(&self, legs: usize) -> u64 {
+        self.shared.next_leg.fetch_add(legs as u64, Ordering::Relaxed)
+    }
+}
+
+impl Request {
+    fn circumstances(&self) -> Vec<Circumstances> {
+        let (notice_given, consent) = (self.notice_given, self.consent);
+        self.legs.iter().map(|leg| Circumstances { role: leg.role, notice_given, consent }).collect()
+    }
+}
+
+impl Refusal {
+    /// As metrics name it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Model(_) => "model",
+            Self::Policy(_) => "policy",
+            Self::Live(_) => "live",
+            Self::Full { .. } => "full",
+            Self::Draining => "draining",
+            Self::Failed => "failed",
+            Self::Analysis(_) => "invalid",
+        }
+    }
+}

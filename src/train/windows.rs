@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     corpus::Condition,
-    features::{FrontEnd, Standardization, WindowOptions, assemble::assemble, listen::RAW_VALUES, normalize::Fit},
+    features::{FrontEnd, Standardization, WindowOptions, assemble::assemble, normalize::Fit},
 };
 
 /// How often a clip is followed by others.
@@ -156,12 +156,10 @@ impl<'a> Cutter<'a> {
     }
 
     fn assemble(&self, cut: &Cut, values: usize) -> Vec<f32> {
-        let mut raw = Vec::with_capacity(self.frames * RAW_VALUES);
-        for (index, frames) in &cut.parts {
-            raw.extend_from_slice(self.prepared.instances[*index].raw.range(frames.clone()));
-        }
+        let frames =
+            cut.parts.iter().flat_map(|(index, frames)| self.prepared.instances[*index].raw.range(frames.clone()));
         let mut window = vec![0.0; self.frames * values];
-        assemble(&raw, &mut window);
+        assemble(frames, &mut window);
         window
     }
 }

@@ -1,0 +1,103 @@
+//! `undertone call`: plays a recording to a server as if it were a call.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::ValueEnum;
+use undertone::{
+    audio,
+    server::proto::{AnalyzeResponse, analyze_response::Message},
+};
+use uuid::Uuid;
+
+use super::{
+    client::{self, Audio, Role},
+    proto_json, text,
+};
+
+/// Plays a recording to a server as a call, and prints each response as it comes.
+///
+/// G.711 (mulaw, alaw) is sent at the telephone's 8 kHz, linear16 at the recording's own rate. The call says that notice was given:
+/// play only what its speakers were told of.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// A WAV or FLAC file, mono or stereo.
+    file: PathBuf,
+    /// The server, as http://host:port
+    #[arg(long, value_name = "URL")]
+    to: String,
+    /// How samples are written on the wire.
+    #[arg(long, value_enum, default_value_t = Encoding::Mulaw)]
+    encoding: Encoding,
+    /// Milliseconds of audio in one message: 1 to 2000
+    #[arg(long, value_name = "MS", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=2000))]
+    chunk_ms: u64,
+    /// Times real time
+    #[arg(long, value_name = "N", default_value = "1", value_parser = client::speed)]
+    speed: f64,
+    /// Who speaks: one a channel, left first, parted by commas
+    #[arg(long, value_name = "ROLE", default_value = "customer", value_delimiter = ',')]
+    roles: Vec<Role>,
+    /// A model by name [default: the server's]
+    #[arg(long, value_name = "NAME")]
+    model: Option<String>,
+    /// Name the call [default: an id of its own]
+    #[arg(long, value_name = "ID")]
+    call_id: Option<String>,
+    /// Print responses as JSON, one a line, by the mapping of proto3
+    #[arg(long)]
+    json: bool,
+}
+
+/// How samples are written on the wire.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Encoding {
+    /// G.711 µ-law.
+    Mulaw,
+    /// G.711 A-law.
+    Alaw,
+    /// Signed 16-bit samples.
+    Linear16,
+}
+
+/// Runs the command.
+pub(crate) fn run(args: Args) -> anyhow::Result<()> {
+    let Args { file, to, encoding, chunk_ms, speed, roles, model, call_id, json } = args;
+    let recording = client::read(&file, &roles)?;
+    let encoding = match encoding {
+        Encoding::Mulaw => audio::Encoding::Mulaw,
+        Encoding::Alaw => audio::Encoding::Alaw,
+        Encoding::Linear16 => audio::Encoding::Linear16,
+    };
+    let audio = Audio::new(&recording, encoding)?;
+    let options = client::Options {
+        call_id: call_id.unwrap_or_else(|| Uuid::new_v4().to_string()),
+        roles,
+        model,
+        chunk: Duration::from_millis(chunk_ms),
+        speed,
+    };
+    let writer = json.then(proto_json::Writer::new).transpose()?;
+    let rate_hz = audio.sample_rate_hz();
+    super::block_on(async {
+        let mut call = client::play(&to, audio, options).await?;
+        while let Some(response) = client::next(&mut call).await? {
+            match &writer {
+                Some(writer) => super::print(writer.line(&response)?)?,
+                None => lines(&response, rate_hz).into_iter().try_for_each(super::print)?,
+            }
+        }
+        Ok(())
+    })
+}
+
+/// A response for people.
+fn lines(response: &AnalyzeResponse, rate_hz: u32) -> Vec<String> {
+    match &response.message {
+        Some(Message::Acknowledgement(acknowledgement)) => text::acknowledgement(acknowledgement),
+        Some(Message::Event(event)) => vec![text::event(event, rate_hz)],
+        Some(Message::Status(status)) => status.legs.iter().map(|leg| text::status(leg, rate_hz)).collect(),
+        Some(Message::Summary(summary)) => text::summary(summary, rate_hz),
+        // A newer server may say what this program does not know.
+        None => Vec::new(),
+    }
+}

@@ -1,0 +1,61 @@
+//! `undertone features FILE --out X.npy`: what a network is given of a recording, to look at or to compare.
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::ValueEnum;
+use ndarray::Array2;
+use serde::Serialize;
+
+use super::print;
+use undertone::{
+    audio::{file, resample::resample},
+    features::thesis154,
+};
+
+/// Write the features of a recording as a NumPy file, and print its shape.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The front end
+    #[arg(long, value_enum)]
+    front_end: FrontEndName,
+    /// The streaming definition, as one window that holds the whole recording sees it
+    #[arg(long)]
+    streaming: bool,
+    /// Take the samples to be at 22,050 Hz whatever the file says
+    #[arg(long = "input-is-22k")]
+    input_is_22k: bool,
+    /// WAV (8 to 32-bit integer, 32-bit float) or FLAC
+    file: PathBuf,
+    /// Where to write NumPy f32 [frames, values]
+    #[arg(long, value_name = "X.npy")]
+    out: PathBuf,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum FrontEndName {
+    /// MFCC, chroma, mel bands and zero-crossing rate: 154 values a frame
+    Thesis154,
+}
+
+/// What is printed.
+#[derive(Debug, Serialize)]
+struct Report {
+    frames: usize,
+    values: usize,
+    tuning: f64,
+}
+
+pub(crate) fn run(args: Args) -> anyhow::Result<()> {
+    let FrontEndName::Thesis154 = args.front_end;
+    let recording = file::read(&args.file)?;
+    let rate_hz = if args.input_is_22k { thesis154::SAMPLE_RATE_HZ } else { recording.sample_rate_hz };
+    let samples = resample(&recording.into_mono(), rate_hz, thesis154::SAMPLE_RATE_HZ)
+        .with_context(|| format!("cannot take {}", args.file.display()))?;
+    let features = if args.streaming { thesis154::one_window(&samples) } else { thesis154::whole_clip(&samples) };
+    let report = Report { frames: features.frames, values: thesis154::VALUES, tuning: features.tuning };
+    let array = Array2::from_shape_vec((report.frames, report.values), features.values)
+        .context("the features do not fill their frames")?;
+    ndarray_npy::write_npy(&args.out, &array).with_context(|| format!("cannot write {}", args.out.display()))?;
+    print(serde_json::to_string(&report)?)
+}

@@ -1,0 +1,98 @@
+//! Responses as JSON, by the mapping that proto3 defines: camelCase names, 64-bit integers and durations as strings, enum values by
+//! name, unset fields left out.
+
+use anyhow::Context as _;
+use prost::Message as _;
+use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor};
+use undertone::server::proto::{AnalyzeResponse, DESCRIPTORS};
+
+/// Writes responses of a call, one a line.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    response: MessageDescriptor,
+}
+
+impl Writer {
+    /// Reads the descriptors that were compiled in.
+    pub(crate) fn new() -> anyhow::Result<Self> {
+        let pool = DescriptorPool::decode(DESCRIPTORS).context("the descriptors that were compiled in are damaged")?;
+        let response = pool.get_message_by_name("undertone.v1.AnalyzeResponse");
+        Ok(Self { response: response.context("the descriptors that were compiled in know no AnalyzeResponse")? })
+    }
+
+    /// One response on one line.
+    pub(crate) fn line(&self, response: &AnalyzeResponse) -> anyhow::Result<String> {
+        let message = DynamicMessage::decode(self.response.clone(), response.encode_to_vec().as_slice())?;
+        Ok(serde_json::to_string(&message)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prost_types::Duration;
+    use serde_json::json;
+    use undertone::server::proto::{
+        self as pb, Acknowledgement, Emotion, EmotionEvent, Score, analyze_response::Message, emotion_event::Outcome,
+    };
+
+    use super::*;
+
+    fn written(message: Message) -> serde_json::Value {
+        let line = Writer::new().unwrap().line(&AnalyzeResponse { message: Some(message) }).unwrap();
+        assert!(!line.contains('\n'));
+        serde_json::from_str(&line).unwrap()
+    }
+
+    #[test]
+    fn an_event_is_mapped_as_proto3_defines() {
+        let event = EmotionEvent {
+            leg_id: "customer".into(),
+            sequence: 7,
+            start_samples: 8000,
+            end_samples: 1 << 60,
+            outcome: Some(Outcome::Emotion(Emotion {
+                label: "angry".into(),
+                confidence: 0.75,
+                scores: vec![Score { label: "angry".into(), probability: 0.75 }],
+            })),
+            processing_latency: Some(Duration { seconds: 0, nanos: 500_000_000 }),
+            ..Default::default()
+        };
+        let expected = json!({"event": {
+            "legId": "customer",
+            "sequence": "7",
+            "startSamples": "8000",
+            "endSamples": "1152921504606846976",
+            "emotion": {"label": "angry", "confidence": 0.75, "scores": [{"label": "angry", "probability": 0.75}]},
+            "processingLatency": "0.500s",
+        }});
+        assert_eq!(written(Message::Event(event)), expected);
+    }
+
+    #[test]
+    fn a_member_of_a_oneof_is_written_even_where_it_is_zero_and_enums_go_by_name() {
+        let silent = |reason: pb::NotScoredReason| {
+            written(Message::Event(EmotionEvent {
+                outcome: Some(Outcome::NotScored(reason.into())),
+                ..Default::default()
+            }))
+        };
+        assert_eq!(
+            silent(pb::NotScoredReason::TooShort),
+            json!({"event": {"notScored": "NOT_SCORED_REASON_TOO_SHORT"}})
+        );
+        assert_eq!(
+            silent(pb::NotScoredReason::Unspecified),
+            json!({"event": {"notScored": "NOT_SCORED_REASON_UNSPECIFIED"}})
+        );
+    }
+
+    #[test]
+    fn maps_and_doubles_keep_their_type() {
+        let model =
+            pb::Model { metrics: [("uar".to_owned(), 0.5)].into(), sample_rate_hertz: 8000, ..Default::default() };
+        let acknowledgement = Acknowledgement { model: Some(model), ..Default::default() };
+        let expected = json!({"acknowledgement": {"model": {"metrics": {"uar": 0.5}, "sampleRateHertz": 8000}}});
+        assert_eq!(written(Message::Acknowledgement(acknowledgement)), expected);
+    }
+}

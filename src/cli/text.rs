@@ -1,0 +1,124 @@
+//! What a server says, in lines for people.
+
+use undertone::server::proto::{
+    Acknowledgement, EmotionEvent, EndReason, LegStatus, NotScoredReason, Role, Summary, emotion_event::Outcome,
+};
+
+/// Bars of shares are so wide.
+const BAR_WIDTH: usize = 20;
+
+/// What was agreed on, and the warnings.
+pub(crate) fn acknowledgement(acknowledgement: &Acknowledgement) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Some(model) = &acknowledgement.model {
+        let sha256 = model.sha256.get(..12).unwrap_or(&model.sha256);
+        lines.push(format!(
+            "model {} {} ({sha256}, {}) hears {}",
+            model.name,
+            model.version,
+            model.front_end,
+            model.labels.join(", ")
+        ));
+    }
+    for leg in &acknowledgement.legs {
+        let role = Role::try_from(leg.role).unwrap_or_default().as_str_name();
+        let role = plain(role, "ROLE_");
+        let fate = if leg.analysed { "analysed" } else { "not analysed: its audio is dropped" };
+        lines.push(format!("leg {}: {role}, {fate}", leg.leg_id));
+    }
+    lines.extend(acknowledgement.warnings.iter().map(|warning| format!("warning: {warning}")));
+    lines
+}
+
+/// One decision.
+pub(crate) fn event(event: &EmotionEvent, rate_hz: u32) -> String {
+    let place = format!("{:8.2} s  {}", seconds(event.end_samples, rate_hz), event.leg_id);
+    format!("{place}  {}", outcome(event))
+}
+
+/// What a decision says, without where.
+pub(crate) fn outcome(event: &EmotionEvent) -> String {
+    match &event.outcome {
+        Some(Outcome::Emotion(emotion)) => {
+            let confidence = emotion.confidence;
+            format!("{:<10} {confidence:.2}  {}", emotion.label, bar(confidence))
+        }
+        Some(Outcome::NotScored(reason)) => format!("({})", not_scored(*reason)),
+        None => String::new(),
+    }
+}
+
+/// How a leg stands.
+pub(crate) fn status(leg: &LegStatus, rate_hz: u32) -> String {
+    let hold = if leg.on_hold { ", on hold" } else { "" };
+    format!(
+        "status    {}: {:.1} s received, {:.1} s dropped, {} windows waiting, {} given up{hold}",
+        leg.leg_id,
+        seconds(leg.received_samples, rate_hz),
+        seconds(leg.dropped_samples, rate_hz),
+        leg.waiting_windows,
+        leg.shed_windows
+    )
+}
+
+/// What was heard on a leg, in all.
+pub(crate) fn summary(summary: &Summary, rate_hz: u32) -> Vec<String> {
+    let reason = EndReason::try_from(summary.end_reason).unwrap_or_default().as_str_name();
+    let speech = summary.speech.as_ref().map_or(0.0, |speech| speech.seconds as f64 + f64::from(speech.nanos) * 1e-9);
+    let mut lines = vec![format!(
+        "summary of {} ({}): {:.1} s received, {speech:.1} s of it speech, {} windows scored",
+        summary.leg_id,
+        plain(reason, "END_REASON_"),
+        seconds(summary.received_samples, rate_hz),
+        summary.scored_windows
+    )];
+    lines.extend(summary.shares.iter().map(|share| {
+        format!(
+            "  {:<10} {:>3.0} %  {:<BAR_WIDTH$}  at most {:.2}, at {:.1} s",
+            share.label,
+            share.share * 100.0,
+            bar(share.share),
+            share.peak,
+            seconds(share.peak_end_samples, rate_hz)
+        )
+    }));
+    lines.extend(
+        summary.not_scored.iter().map(|row| format!("  not scored {} times: {}", row.strides, not_scored(row.reason))),
+    );
+    lines.extend(summary.warnings.iter().map(|warning| format!("  warning: {warning}")));
+    lines
+}
+
+/// The name of an enum's variant as words: "too short" of "TooShort".
+pub(crate) fn words(variant: &str) -> String {
+    let mut words = String::new();
+    for letter in variant.chars() {
+        if letter.is_uppercase() && !words.is_empty() {
+            words.push(' ');
+        }
+        words.extend(letter.to_lowercase());
+    }
+    words
+}
+
+/// A reason for no score in plain words; one that is not known here by its number.
+fn not_scored(reason: i32) -> String {
+    match NotScoredReason::try_from(reason) {
+        Ok(reason) => plain(reason.as_str_name(), "NOT_SCORED_REASON_"),
+        Err(_) => format!("reason {reason}"),
+    }
+}
+
+/// An enum's value in small letters, without what all values of it begin with.
+fn plain(name: &str, prefix: &str) -> String {
+    name.strip_prefix(prefix).unwrap_or(name).to_lowercase().replace('_', " ")
+}
+
+fn seconds(samples: i64, rate_hz: u32) -> f64 {
+    samples as f64 / f64::from(rate_hz)
+}
+
+fn bar(share: f32) -> String {
+    let filled = (0..BAR_WIDTH).filter(|&at| (at as f32 + 0.5) / BAR_WIDTH as f32 <= share).count();
+    "█".repeat(filled)
+}

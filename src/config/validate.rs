@@ -1,0 +1,142 @@
+//! Which configurations a server can run by.
+
+use std::{net::SocketAddr, time::Duration};
+
+use tracing_subscriber::EnvFilter;
+
+use super::Config;
+use crate::{inference, policy};
+
+/// The API promises a status at least this often.
+const MAX_STATUS_INTERVAL: Duration = Duration::from_secs(10);
+
+/// What is wrong with a configuration; the message says what to set.
+#[derive(Debug, thiserror::Error)]
+pub enum Invalid {
+    /// An address that other machines reach, although nobody has to authenticate.
+    #[error(
+        "{key} is {address}, which other machines can reach, and nobody has to authenticate; use a loopback address such as \
+         127.0.0.1:{}, or set allow_insecure = true where the network itself keeps strangers out",
+        address.port()
+    )]
+    Exposed {
+        /// The key.
+        key: &'static str,
+        /// Its value.
+        address: SocketAddr,
+    },
+    /// Both ports are one.
+    #[error("listen and admin are both {address}; give each a port of its own")]
+    SameAddress {
+        /// That address.
+        address: SocketAddr,
+    },
+    /// A number out of range.
+    #[error("{key} is {actual}, expected {expected}")]
+    Number {
+        /// The key.
+        key: &'static str,
+        /// Its value.
+        actual: usize,
+        /// The range.
+        expected: &'static str,
+    },
+    /// A duration out of range.
+    #[error("{key} is {actual:?}, expected {expected}")]
+    Duration {
+        /// The key.
+        key: &'static str,
+        /// Its value.
+        actual: Duration,
+        /// The range.
+        expected: String,
+    },
+    /// The log filter.
+    #[error("log.filter {filter:?} is no filter ({problem}); write a level, or \"undertone=debug,warn\"")]
+    LogFilter {
+        /// Its value.
+        filter: String,
+        /// Why.
+        problem: String,
+    },
+    /// The section `inference`.
+    #[error(transparent)]
+    Inference(#[from] inference::Invalid),
+    /// The section `policy`.
+    #[error(transparent)]
+    Policy(#[from] policy::Invalid),
+}
+
+impl Config {
+    /// Whether a server can run by it. The first fault found.
+    pub fn validate(&self) -> Result<(), Invalid> {
+        self.validate_addresses()?;
+        self.inference.options().validate()?;
+        self.policy.validate()?;
+        self.validate_counts()?;
+        self.validate_durations()?;
+        EnvFilter::try_new(&self.log.filter)
+            .map(drop)
+            .map_err(|error| Invalid::LogFilter { filter: self.log.filter.clone(), problem: error.to_string() })
+    }
+
+    fn validate_addresses(&self) -> Result<(), Invalid> {
+        for (key, address) in [("listen", self.listen), ("admin", self.admin)] {
+            if !address.ip().is_loopback() && !self.allow_insecure {
+                return Err(Invalid::Exposed { key, address });
+            }
+        }
+        if self.listen == self.admin && self.listen.port() != 0 {
+            return Err(Invalid::SameAddress { address: self.listen });
+        }
+        Ok(())
+    }
+
+    fn validate_counts(&self) -> Result<(), Invalid> {
+        let session = &self.session;
+        let counts = [
+            ("session.max_legs", session.max_legs),
+            ("session.event_buffer", session.event_buffer),
+            ("session.max_windows_out", session.max_windows_out),
+            ("session.max_classifications", session.max_classifications),
+        ];
+        match counts.into_iter().find(|(_, count)| *count == 0) {
+            Some((key, actual)) => Err(Invalid::Number { key, actual, expected: "at least 1" }),
+            None => Ok(()),
+        }
+    }
+
+    fn validate_durations(&self) -> Result<(), Invalid> {
+        let (session, http2) = (&self.session, &self.http2);
+        let durations = [
+            ("drain_deadline", self.drain_deadline),
+            ("session.idle_timeout", session.idle_timeout),
+            ("session.hold_timeout", session.hold_timeout),
+            ("session.status_interval", session.status_interval),
+            ("session.close_timeout", session.close_timeout),
+            ("session.stall_timeout", session.stall_timeout),
+            ("http2.keepalive_interval", http2.keepalive_interval),
+            ("http2.keepalive_timeout", http2.keepalive_timeout),
+        ];
+        let wrong = |key, actual, expected| Err(Invalid::Duration { key, actual, expected });
+        if let Some((key, actual)) = durations.into_iter().find(|(_, duration)| duration.is_zero()) {
+            return wrong(key, actual, "more than 0s".to_owned());
+        }
+        if session.status_interval > MAX_STATUS_INTERVAL {
+            return wrong(
+                "session.status_interval",
+                session.status_interval,
+                format!("at most {MAX_STATUS_INTERVAL:?}"),
+            );
+        }
+        if session.hold_timeout < session.idle_timeout {
+            let expected = format!("at least session.idle_timeout, {:?}", session.idle_timeout);
+            return wrong("session.hold_timeout", session.hold_timeout, expected);
+        }
+        if session.close_timeout >= self.drain_deadline {
+            let expected = format!("less than drain_deadline, {:?}", self.drain_deadline);
+            return wrong("session.close_timeout", session.close_timeout, expected);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,253 @@
+//! From the API's messages to the domain's, every field checked against the range that its comment promises.
+
+use std::{collections::HashMap, ops::RangeInclusive, time::Duration};
+
+use prost_types::Timestamp;
+
+use crate::{
+    audio::Encoding,
+    call::Control,
+    policy::{Consent, Role},
+    server::{proto, status::Problem},
+    session::{AcknowledgedLeg, Input, LegRequest, Recording, Request},
+};
+
+const SAMPLE_RATES_HZ: RangeInclusive<i32> = 8_000..=48_000;
+const STRIDES: RangeInclusive<Duration> = Duration::from_millis(250)..=Duration::from_secs(5);
+const DEFAULT_STRIDE: Duration = Duration::from_millis(500);
+const MAX_CHUNK_BYTES: usize = 256 * 1024;
+const MAX_RECORDING_BYTES: usize = 4 * 1024 * 1024;
+const MAX_RECORDING_SECONDS: usize = 60;
+const MAX_CALL_ID: usize = 128;
+const MAX_LEG_ID: usize = 64;
+const MAX_SUBJECT: usize = 128;
+const MAX_TAGS: usize = 16;
+const MAX_TAG_KEY: usize = 64;
+const MAX_TAG_VALUE: usize = 256;
+const MAX_METHOD: usize = 64;
+
+/// What a call asks for.
+pub(in crate::server) fn call(config: proto::AnalyzeConfig) -> Result<Request, Problem> {
+    identifier("config.call_id", &config.call_id, MAX_CALL_ID)?;
+    let (encoding, sample_rate_hz, channels) = format("config.audio", config.audio.as_ref())?;
+    tags(&config.tags)?;
+    let stride = stride(config.stride)?;
+    Ok(Request {
+        legs: legs(&config.legs, channels)?,
+        notice_given: notice("config.notice", config.notice.as_ref())?,
+        consent: consent("config.consent", config.consent.as_ref())?,
+        call_id: config.call_id,
+        encoding,
+        sample_rate_hz,
+        stride,
+        model: config.model,
+    })
+}
+
+/// One message of a call that has begun, with these legs.
+pub(in crate::server) fn input(request: proto::AnalyzeRequest, legs: &[AcknowledgedLeg]) -> Result<Input, Problem> {
+    use proto::analyze_request::Message;
+    match request.message {
+        None => Err(no_message()),
+        Some(Message::Config(_)) => Err(Problem::SecondConfig),
+        Some(Message::Audio(chunk)) => {
+            if chunk.data.len() > MAX_CHUNK_BYTES {
+                let (actual, limit) = (chunk.data.len(), MAX_CHUNK_BYTES);
+                return Err(Problem::invalid("audio.data", format!("{actual} bytes; a chunk has 0 to {limit} bytes")));
+            }
+            Ok(Input::Audio {
+                sequence: position("audio.sequence", chunk.sequence)?,
+                media_offset_samples: position("audio.media_offset_samples", chunk.media_offset_samples)?,
+                data: chunk.data,
+            })
+        }
+        Some(Message::Control(control)) => {
+            let leg = control.leg_id.map(|leg_id| leg_index(legs, &leg_id)).transpose()?;
+            use proto::ControlAction as Action;
+            Ok(match Action::try_from(control.action) {
+                Ok(Action::Hold) => Input::Control(Control::Hold, leg),
+                Ok(Action::Resume) => Input::Control(Control::Resume, leg),
+                Ok(Action::Flush) => Input::Control(Control::Flush, leg),
+                Ok(Action::WithdrawConsent) => Input::Control(Control::WithdrawConsent, leg),
+                Ok(Action::End) => Input::End,
+                Ok(Action::Unspecified) | Err(_) => {
+                    let range = "one of HOLD, RESUME, FLUSH, END, WITHDRAW_CONSENT";
+                    return Err(Problem::invalid("control.action", range));
+                }
+            })
+        }
+    }
+}
+
+/// A message without content.
+pub(in crate::server) fn no_message() -> Problem {
+    Problem::invalid("message", "one of config, audio, control must be set")
+}
+
+/// A recording to classify.
+pub(in crate::server) fn recording(request: proto::ClassifyRequest) -> Result<Recording, Problem> {
+    let (encoding, sample_rate_hz, channels) = format("audio", request.audio.as_ref())?;
+    if channels != 1 {
+        return Err(Problem::invalid("audio.channels", format!("{channels}; a recording has 1 channel")));
+    }
+    let bytes = request.data.len();
+    if bytes > MAX_RECORDING_BYTES {
+        return Err(Problem::invalid("data", format!("{bytes} bytes; a recording has at most {MAX_RECORDING_BYTES}")));
+    }
+    let samples = bytes / encoding.bytes_per_sample();
+    if samples > MAX_RECORDING_SECONDS * sample_rate_hz as usize {
+        let seconds = samples as f64 / f64::from(sample_rate_hz);
+        let range = format!("{seconds:.1} s; a recording has at most {MAX_RECORDING_SECONDS} s: stream it by Analyze");
+        return Err(Problem::invalid("data", range));
+    }
+    Ok(Recording {
+        encoding,
+        sample_rate_hz,
+        role: role("role", request.role)?,
+        notice_given: notice("notice", request.notice.as_ref())?,
+        consent: consent("consent", request.consent.as_ref())?,
+        data: request.data,
+        model: request.model,
+    })
+}
+
+fn format(field: &str, audio: Option<&proto::AudioFormat>) -> Result<(Encoding, u32, usize), Problem> {
+    let Some(audio) = audio else {
+        return Err(Problem::invalid(field, "must be set: encoding and sample_rate_hertz"));
+    };
+    let encoding = match proto::Encoding::try_from(audio.encoding) {
+        Ok(proto::Encoding::Linear16) => Encoding::Linear16,
+        Ok(proto::Encoding::Mulaw) => Encoding::Mulaw,
+        Ok(proto::Encoding::Alaw) => Encoding::Alaw,
+        Ok(proto::Encoding::Unspecified) | Err(_) => {
+            return Err(Problem::invalid(format!("{field}.encoding"), "one of LINEAR16, MULAW, ALAW"));
+        }
+    };
+    let rate = audio.sample_rate_hertz;
+    let (low, high) = (SAMPLE_RATES_HZ.start(), SAMPLE_RATES_HZ.end());
+    let sample_rate_hz = u32::try_from(rate).ok().filter(|_| SAMPLE_RATES_HZ.contains(&rate)).ok_or_else(|| {
+        Problem::invalid(format!("{field}.sample_rate_hertz"), format!("{rate}; rates are {low} to {high} Hz"))
+    })?;
+    let channels = match audio.channels.unwrap_or(1) {
+        1 => 1,
+        2 => 2,
+        other => {
+            return Err(Problem::invalid(format!("{field}.channels"), format!("{other}; audio has 1 or 2 channels")));
+        }
+    };
+    Ok((encoding, sample_rate_hz, channels))
+}
+
+fn legs(legs: &[proto::Leg], channels: usize) -> Result<Vec<LegRequest>, Problem> {
+    if legs.len() != channels {
+        let range = format!("{}; there is one leg a channel, with its role: {channels}", legs.len());
+        return Err(Problem::invalid("config.legs", range));
+    }
+    let mut taken: Vec<LegRequest> = Vec::with_capacity(legs.len());
+    for (index, leg) in legs.iter().enumerate() {
+        let field = |name| format!("config.legs[{index}].{name}");
+        let role = role(&field("role"), leg.role)?;
+        let leg_id = leg.leg_id.clone().unwrap_or_else(|| role.as_str().to_ascii_lowercase());
+        identifier(&field("leg_id"), &leg_id, MAX_LEG_ID)?;
+        length(&field("subject"), leg.subject.as_deref().unwrap_or(""), 0..=MAX_SUBJECT)?;
+        if taken.iter().any(|other| other.leg_id == leg_id) {
+            return Err(Problem::invalid(field("leg_id"), format!("{leg_id:?} twice; the legs of a call must differ")));
+        }
+        taken.push(LegRequest { leg_id, role });
+    }
+    Ok(taken)
+}
+
+fn leg_index(legs: &[AcknowledgedLeg], leg_id: &str) -> Result<usize, Problem> {
+    legs.iter().position(|leg| leg.leg_id == leg_id).ok_or_else(|| {
+        let known: Vec<&str> = legs.iter().map(|leg| leg.leg_id.as_str()).collect();
+        Problem::invalid("control.leg_id", format!("{leg_id:?}; this call's legs are {}", known.join(", ")))
+    })
+}
+
+fn role(field: &str, role: i32) -> Result<Role, Problem> {
+    Ok(match proto::Role::try_from(role) {
+        // Left to the policy, which may admit it.
+        Ok(proto::Role::Unspecified) => Role::Unspecified,
+        Ok(proto::Role::Customer) => Role::Customer,
+        Ok(proto::Role::Agent) => Role::Agent,
+        Ok(proto::Role::Supervisor) => Role::Supervisor,
+        Ok(proto::Role::Bot) => Role::Bot,
+        Ok(proto::Role::Mixed) => Role::Mixed,
+        Err(_) => return Err(Problem::invalid(field, "one of CUSTOMER, AGENT, SUPERVISOR, BOT, MIXED")),
+    })
+}
+
+fn notice(field: &str, notice: Option<&proto::Notice>) -> Result<bool, Problem> {
+    let Some(notice) = notice else { return Ok(false) };
+    let given_at = format!("{field}.given_at");
+    let Some(time) = &notice.given_at else {
+        return Err(Problem::invalid(given_at, "must be set: when the people in the call were told"));
+    };
+    timestamp(&given_at, time)?;
+    length(&format!("{field}.method"), &notice.method, 1..=MAX_METHOD)?;
+    Ok(true)
+}
+
+fn consent(field: &str, consent: Option<&proto::Consent>) -> Result<Consent, Problem> {
+    let Some(consent) = consent else { return Ok(Consent::Unknown) };
+    if let Some(time) = &consent.recorded_at {
+        timestamp(&format!("{field}.recorded_at"), time)?;
+    }
+    match proto::ConsentStatus::try_from(consent.status) {
+        Ok(proto::ConsentStatus::Given) => Ok(Consent::Given),
+        Ok(proto::ConsentStatus::Refused) => Ok(Consent::Refused),
+        Ok(proto::ConsentStatus::Unspecified) | Err(_) => {
+            Err(Problem::invalid(format!("{field}.status"), "one of GIVEN, REFUSED"))
+        }
+    }
+}
+
+fn stride(stride: Option<prost_types::Duration>) -> Result<Duration, Problem> {
+    let Some(asked) = stride else { return Ok(DEFAULT_STRIDE) };
+    let taken = Duration::try_from(asked).ok().filter(|stride| STRIDES.contains(stride));
+    taken.ok_or_else(|| {
+        let seconds = asked.seconds as f64 + f64::from(asked.nanos) * 1e-9;
+        let (low, high) = (STRIDES.start().as_secs_f64(), STRIDES.end().as_secs_f64());
+        Problem::invalid("config.stride", format!("{seconds} s; strides are {low} s to {high} s"))
+    })
+}
+
+fn tags(tags: &HashMap<String, String>) -> Result<(), Problem> {
+    if tags.len() > MAX_TAGS {
+        return Err(Problem::invalid("config.tags", format!("{}; a call has at most {MAX_TAGS} tags", tags.len())));
+    }
+    for (key, value) in tags {
+        length("config.tags, a key", key, 1..=MAX_TAG_KEY)?;
+        length("config.tags, a value", value, 0..=MAX_TAG_VALUE)?;
+    }
+    Ok(())
+}
+
+fn timestamp(field: &str, time: &Timestamp) -> Result<(), Problem> {
+    // 0001-01-01 to 9999-12-31, as google.protobuf.Timestamp defines it.
+    let valid = (-62_135_596_800..=253_402_300_799).contains(&time.seconds) && (0..1_000_000_000).contains(&time.nanos);
+    if valid { Ok(()) } else { Err(Problem::invalid(field, "a time of the years 1 to 9999, nanos 0 to 999999999")) }
+}
+
+fn position(field: &str, position: Option<i64>) -> Result<Option<u64>, Problem> {
+    let convert = |position| u64::try_from(position);
+    position.map(convert).transpose().map_err(|_| Problem::invalid(field, "0 or more"))
+}
+
+fn identifier(field: &str, value: &str, max: usize) -> Result<(), Problem> {
+    let permitted = |byte: u8| byte.is_ascii_alphanumeric() || b"._:@-".contains(&byte);
+    if (1..=max).contains(&value.len()) && value.bytes().all(permitted) {
+        return Ok(());
+    }
+    Err(Problem::invalid(field, format!("1 to {max} characters of [A-Za-z0-9._:@-]")))
+}
+
+fn length(field: &str, value: &str, range: RangeInclusive<usize>) -> Result<(), Problem> {
+    let actual = value.chars().count();
+    if range.contains(&actual) {
+        return Ok(());
+    }
+    let (low, high) = (range.start(), range.end());
+    Err(Problem::invalid(field, format!("{actual} characters; it has {low} to {high}")))
+}

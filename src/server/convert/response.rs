@@ -1,0 +1,204 @@
+//! From the domain's messages to the API's.
+
+use std::time::Duration;
+
+use crate::{
+    call::{self, EndReason},
+    decision::{Judgement, Share},
+    features::NotScored,
+    model::{self, Manifest, manifest::Bandwidth},
+    policy::Role,
+    server::proto::{self, analyze_response, classify_response, emotion_event},
+    session::{AcknowledgedLeg, Acknowledgement, Classification, Message},
+};
+
+/// One message to the client of the call that was acknowledged so.
+pub(in crate::server) fn analyze_response(message: Message, call: &Acknowledgement) -> proto::AnalyzeResponse {
+    use analyze_response::Message as Response;
+    let message = match message {
+        Message::Acknowledgement(_) => Response::Acknowledgement(acknowledgement(call)),
+        Message::Event(told) => Response::Event(event(&told, call)),
+        Message::Status { legs, dropped_events } => {
+            let legs = legs.iter().zip(dropped_events).map(|(leg, dropped)| leg_status(leg, dropped, call)).collect();
+            Response::Status(proto::StreamStatus { legs })
+        }
+        Message::Summary { summary: told, dropped_events } => Response::Summary(summary(told, dropped_events, call)),
+    };
+    proto::AnalyzeResponse { message: Some(message) }
+}
+
+/// What was heard in a recording.
+pub(in crate::server) fn classify_response(told: Classification) -> proto::ClassifyResponse {
+    let outcome = match &told.outcome {
+        Ok(judgement) => classify_response::Outcome::Emotion(emotion(judgement, &told.model.manifest)),
+        Err(reason) => classify_response::Outcome::NotScored(not_scored(*reason).into()),
+    };
+    proto::ClassifyResponse {
+        model: Some(model(&told.model)),
+        outcome: Some(outcome),
+        windows: i32::try_from(told.windows).unwrap_or(i32::MAX),
+        speech: Some(duration(told.speech)),
+        warnings: told.warnings,
+    }
+}
+
+/// A model in service.
+pub(in crate::server) fn model(model: &model::Model) -> proto::Model {
+    let manifest = &*model.manifest;
+    let rate_hz = manifest.front_end.sample_rate_hz();
+    let window_seconds = (manifest.window.frames * manifest.front_end.hop_samples()) as f64 / f64::from(rate_hz);
+    let bandwidth = |bandwidth: &Bandwidth| match bandwidth {
+        Bandwidth::Wide => "wide".to_owned(),
+        Bandwidth::Telephone => "telephone".to_owned(),
+    };
+    proto::Model {
+        name: manifest.name.clone(),
+        version: manifest.version.clone(),
+        sha256: model.sha256().to_owned(),
+        labels: manifest.labels.clone(),
+        front_end: manifest.front_end.name().to_owned(),
+        sample_rate_hertz: i32::try_from(rate_hz).unwrap_or(i32::MAX),
+        window: Some(duration(Duration::from_secs_f64(window_seconds))),
+        min_window: Some(duration(Duration::from_secs_f32(manifest.window.min_seconds))),
+        bandwidths: manifest.bandwidths.iter().map(bandwidth).collect(),
+        temperature: manifest.calibration.temperature,
+        uncertain_below: manifest.calibration.uncertain_below,
+        provider: model.provider().to_owned(),
+        metrics: manifest.metrics.clone().into_iter().collect(),
+    }
+}
+
+fn acknowledgement(call: &Acknowledgement) -> proto::Acknowledgement {
+    let leg = |leg: &AcknowledgedLeg| proto::AcknowledgedLeg {
+        leg_id: leg.leg_id.clone(),
+        role: role(leg.role).into(),
+        analysed: leg.analysed,
+    };
+    proto::Acknowledgement {
+        session_id: call.session_id.to_string(),
+        model: Some(model(&call.model)),
+        stride: Some(duration(call.stride)),
+        legs: call.legs.iter().map(leg).collect(),
+        warnings: call.warnings.clone(),
+    }
+}
+
+fn event(event: &call::Event, call: &Acknowledgement) -> proto::EmotionEvent {
+    let outcome = match &event.outcome {
+        Ok(judgement) => emotion_event::Outcome::Emotion(emotion(judgement, &call.model.manifest)),
+        Err(reason) => emotion_event::Outcome::NotScored(not_scored(*reason).into()),
+    };
+    proto::EmotionEvent {
+        leg_id: leg_id(call, event.leg),
+        sequence: count(event.sequence),
+        start_samples: count(event.start_samples),
+        end_samples: count(event.end_samples),
+        depends_on_samples: count(event.depends_on_samples),
+        outcome: Some(outcome),
+        speech_ratio: event.speech_ratio,
+        processing_latency: Some(duration(event.processing_latency)),
+        received_samples: count(event.received_samples),
+        dropped_samples: count(event.dropped_samples),
+    }
+}
+
+fn leg_status(leg: &call::LegStatus, dropped_events: u64, call: &Acknowledgement) -> proto::LegStatus {
+    proto::LegStatus {
+        leg_id: leg_id(call, leg.leg),
+        received_samples: count(leg.received_samples),
+        dropped_samples: count(leg.dropped_samples),
+        waiting_windows: i32::try_from(leg.waiting_windows).unwrap_or(i32::MAX),
+        shed_windows: count(leg.shed_windows),
+        dropped_events: count(dropped_events),
+        on_hold: leg.on_hold,
+        not_scored: leg.not_scored.map(|reason| not_scored(reason).into()),
+    }
+}
+
+fn summary(summary: call::Summary, dropped_events: u64, call: &Acknowledgement) -> proto::Summary {
+    let counted = |&(reason, strides): &(NotScored, u64)| proto::NotScoredCount {
+        reason: not_scored(reason).into(),
+        strides: count(strides),
+    };
+    let share = |(label, share): (&String, &Share)| proto::EmotionShare {
+        label: label.clone(),
+        share: share.share,
+        peak: share.peak,
+        peak_end_samples: count(share.peak_end_samples),
+    };
+    proto::Summary {
+        leg_id: leg_id(call, summary.leg),
+        end_reason: end_reason(summary.end_reason).into(),
+        received_samples: count(summary.received_samples),
+        dropped_samples: count(summary.dropped_samples),
+        speech: Some(duration(summary.speech)),
+        scored_windows: count(summary.scored_windows),
+        not_scored: summary.not_scored.iter().map(counted).collect(),
+        shares: call.model.manifest.labels.iter().zip(&summary.shares).map(share).collect(),
+        shed_windows: count(summary.shed_windows),
+        dropped_events: count(dropped_events),
+        warnings: summary.warnings,
+    }
+}
+
+fn emotion(judgement: &Judgement, manifest: &Manifest) -> proto::Emotion {
+    let score = |(label, &probability): (&String, &f32)| proto::Score { label: label.clone(), probability };
+    proto::Emotion {
+        label: judgement.label.map_or("uncertain", |label| &manifest.labels[label]).to_owned(),
+        confidence: judgement.confidence,
+        scores: manifest.labels.iter().zip(&judgement.probabilities).map(score).collect(),
+    }
+}
+
+fn leg_id(call: &Acknowledgement, leg: usize) -> String {
+    call.legs[leg].leg_id.clone()
+}
+
+/// A count that outgrows i64 would need longer than the universe has been there.
+fn count(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+fn duration(duration: Duration) -> prost_types::Duration {
+    // Fails only beyond 10,000 years, which no clock of ours measures.
+    prost_types::Duration::try_from(duration).unwrap_or_default()
+}
+
+fn role(role: Role) -> proto::Role {
+    match role {
+        Role::Customer => proto::Role::Customer,
+        Role::Agent => proto::Role::Agent,
+        Role::Supervisor => proto::Role::Supervisor,
+        Role::Bot => proto::Role::Bot,
+        Role::Mixed => proto::Role::Mixed,
+        Role::Unspecified => proto::Role::Unspecified,
+    }
+}
+
+fn end_reason(reason: EndReason) -> proto::EndReason {
+    match reason {
+        EndReason::Completed => proto::EndReason::Completed,
+        EndReason::Idle => proto::EndReason::Idle,
+        EndReason::Draining => proto::EndReason::Draining,
+        EndReason::ConsentWithdrawn => proto::EndReason::ConsentWithdrawn,
+        EndReason::Invalid => proto::EndReason::Invalid,
+        EndReason::Failed => proto::EndReason::Failed,
+    }
+}
+
+fn not_scored(reason: NotScored) -> proto::NotScoredReason {
+    match reason {
+        NotScored::Silence => proto::NotScoredReason::Silence,
+        NotScored::Noise => proto::NotScoredReason::Noise,
+        NotScored::Tone => proto::NotScoredReason::Tone,
+        NotScored::Music => proto::NotScoredReason::Music,
+        NotScored::OnHold => proto::NotScoredReason::OnHold,
+        NotScored::TooShort => proto::NotScoredReason::TooShort,
+        NotScored::LowSnr => proto::NotScoredReason::LowSnr,
+        NotScored::Gap => proto::NotScoredReason::Gap,
+        NotScored::NotPermitted => proto::NotScoredReason::NotPermitted,
+        NotScored::ConsentWithdrawn => proto::NotScoredReason::ConsentWithdrawn,
+        NotScored::Overloaded => proto::NotScoredReason::Overloaded,
+        NotScored::Failed => proto::NotScoredReason::Failed,
+    }
+}

@@ -1,0 +1,141 @@
+//! Serving, and the way out.
+//!
+//! The way out, in order: health says NOT_SERVING and new calls are refused; every call gets its summaries and UNAVAILABLE; connections
+//! and the admin port close; the workers end. All within the drain's deadline, or what is left is cut off.
+
+use std::{any::Any, panic, time::Duration};
+
+use tokio::{task::JoinHandle, time::Instant};
+use tonic::transport::{self, server::TcpIncoming};
+
+use super::{
+    CancellationToken, CutOff, Listening, PrometheusHandle, Server, Worker, admin,
+    health::{Health, Readiness},
+    proto::{self, emotion_service_server::EmotionServiceServer},
+    service::Service,
+};
+use crate::{config, session::Sessions};
+
+/// A recording of 4 MiB must fit, and what is a little too long must get our own answer; more is not read into memory.
+const MAX_MESSAGE_BYTES: usize = 8 * 1024 * 1024;
+
+/// Streams of one connection beyond the live legs, for health, reflection, unary calls and those that are about to be refused.
+const SPARE_STREAMS: u32 = 256;
+
+/// Histograms keep every value until they are read or looked after; Prometheus commonly reads every 15 s.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+impl Listening {
+    /// Serves, from within tokio's multi-threaded runtime.
+    pub async fn start(self) -> Server {
+        let health = Health::ready().await;
+        let closing = CancellationToken::new();
+        let incoming = TcpIncoming::from(self.grpc).with_nodelay(Some(true));
+        let router = router(&self.http2, self.sessions.clone(), &health);
+        let served = router.serve_with_incoming_shutdown(incoming, closing.clone().cancelled_owned());
+        let admin = axum::serve(self.admin, admin::router(health.readiness(), self.exporter.clone()))
+            .with_graceful_shutdown(closing.clone().cancelled_owned());
+        let others = vec![
+            tokio::spawn(async move { report(admin.await, "the admin port") }),
+            tokio::spawn(upkeep(self.exporter, closing.clone())),
+            tokio::spawn(watch(self.workers, health.clone())),
+        ];
+        tracing::info!(grpc = %self.grpc_address, admin = %self.admin_address, "serving");
+        Server {
+            grpc_address: self.grpc_address,
+            admin_address: self.admin_address,
+            drain_deadline: self.drain_deadline,
+            sessions: self.sessions,
+            health,
+            closing,
+            grpc: tokio::spawn(async move { report::<transport::Error>(served.await, "gRPC") }),
+            others,
+        }
+    }
+}
+
+impl Server {
+    /// Drains, then ends everything. Whatever panicked meanwhile panics here.
+    pub async fn stop(self) -> Result<(), CutOff> {
+        let deadline = Instant::now() + self.drain_deadline;
+        tracing::info!(legs = self.sessions.live_legs(), "shutting down");
+        self.health.tell(Readiness::Draining).await;
+        let drained = tokio::time::timeout_at(deadline, self.sessions.drain()).await;
+        let legs = self.sessions.live_legs();
+        let mut cut_off = drained.is_err();
+        let mut panics: Vec<Box<dyn Any + Send>> = drained.ok().flatten().into_iter().collect();
+        self.health.close().await;
+        self.closing.cancel();
+        cut_off |= !join(self.grpc, deadline, &mut panics).await;
+        // Only now does nobody hand in any more: unary requests had to be answered too.
+        self.sessions.engines().close();
+        for task in self.others {
+            cut_off |= !join(task, deadline, &mut panics).await;
+        }
+        if let Some(panic) = panics.into_iter().next() {
+            panic::resume_unwind(panic);
+        }
+        if cut_off { Err(CutOff { deadline: self.drain_deadline, legs }) } else { Ok(()) }
+    }
+}
+
+fn router(http2: &config::Http2, sessions: Sessions, health: &Health) -> tonic::transport::server::Router {
+    let legs = u32::try_from(sessions.limits().max_legs).unwrap_or(u32::MAX);
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(proto::DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let valid = "the descriptors were made by the compiler of this build";
+    tonic::transport::Server::builder()
+        .http2_keepalive_interval(Some(http2.keepalive_interval))
+        .http2_keepalive_timeout(Some(http2.keepalive_timeout))
+        // A gateway may carry all of its calls over one connection; admission alone refuses.
+        .max_concurrent_streams(legs.saturating_add(SPARE_STREAMS))
+        .add_service(health.service())
+        .add_service(reflection().build_v1().expect(valid))
+        .add_service(reflection().build_v1alpha().expect(valid))
+        .add_service(EmotionServiceServer::new(Service::new(sessions)).max_decoding_message_size(MAX_MESSAGE_BYTES))
+}
+
+/// Runs the workers on threads of their own. One that stops for good makes the server unready.
+async fn watch(workers: Vec<Worker>, health: Health) {
+    let running: Vec<_> = workers.into_iter().map(|worker| tokio::task::spawn_blocking(move || worker.run())).collect();
+    let ended = running.into_iter().map(|worker| async {
+        match worker.await {
+            Ok(Ok(())) => {}
+            Ok(Err(_stopped)) => health.tell(Readiness::Failed).await,
+            Err(error) => panic::resume_unwind(error.into_panic()),
+        }
+    });
+    futures_util::future::join_all(ended).await;
+}
+
+async fn upkeep(exporter: PrometheusHandle, closing: CancellationToken) {
+    let mut ticks = tokio::time::interval(UPKEEP);
+    while closing.run_until_cancelled(ticks.tick()).await.is_some() {
+        exporter.run_upkeep();
+    }
+}
+
+/// Waits for a task until the deadline, and cuts it off then. Whether it ended by itself.
+async fn join(mut task: JoinHandle<()>, deadline: Instant, panics: &mut Vec<Box<dyn Any + Send>>) -> bool {
+    // Even past the deadline a task that is done is joined.
+    match tokio::time::timeout_at(deadline, &mut task).await {
+        Ok(Ok(())) => true,
+        Ok(Err(error)) => {
+            panics.extend(error.try_into_panic());
+            true
+        }
+        Err(_) => {
+            task.abort();
+            false
+        }
+    }
+}
+
+fn report<E: std::fmt::Display>(served: Result<(), E>, what: &'static str) {
+    if let Err(error) = served {
+        tracing::error!(%error, what, "serving ended");
+    }
+}

@@ -1,0 +1,56 @@
+//! The gRPC service: each method in a line or two.
+
+use std::sync::Arc;
+
+use tonic::{Request, Response, Status, Streaming, async_trait};
+
+use super::{
+    analyze, convert,
+    proto::{
+        AnalyzeRequest, ClassifyRequest, ClassifyResponse, GetModelRequest, GetModelResponse, ListModelsRequest,
+        ListModelsResponse, emotion_service_server::EmotionService,
+    },
+    status::Problem,
+};
+use crate::session::Sessions;
+
+/// `undertone.v1.EmotionService` over one server's sessions.
+pub(super) struct Service {
+    sessions: Sessions,
+}
+
+impl Service {
+    pub(super) fn new(sessions: Sessions) -> Self {
+        Self { sessions }
+    }
+}
+
+#[async_trait]
+impl EmotionService for Service {
+    type AnalyzeStream = analyze::Responses;
+
+    async fn analyze(
+        &self,
+        request: Request<Streaming<AnalyzeRequest>>,
+    ) -> Result<Response<Self::AnalyzeStream>, Status> {
+        Ok(Response::new(analyze::analyze(&self.sessions, request.into_inner())))
+    }
+
+    async fn classify(&self, request: Request<ClassifyRequest>) -> Result<Response<ClassifyResponse>, Status> {
+        let recording = convert::recording(request.into_inner())
+            .inspect_err(|_| self.sessions.metrics().calls_refused_total.increment("invalid"))?;
+        let classification = self.sessions.classify(recording).await.map_err(Problem::from)?;
+        Ok(Response::new(convert::classify_response(classification)))
+    }
+
+    async fn list_models(&self, _: Request<ListModelsRequest>) -> Result<Response<ListModelsResponse>, Status> {
+        let models = self.sessions.engines().models().iter().map(|model| convert::model(model)).collect();
+        Ok(Response::new(ListModelsResponse { models }))
+    }
+
+    async fn get_model(&self, request: Request<GetModelRequest>) -> Result<Response<GetModelResponse>, Status> {
+        let name = request.into_inner().name;
+        let model = self.sessions.engines().model(Some(&name)).map(Arc::clone).map_err(Problem::from)?;
+        Ok(Response::new(GetModelResponse { model: Some(convert::model(&model)) }))
+    }
+}

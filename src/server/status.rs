@@ -1,0 +1,156 @@
+//! Which status a client gets for what, with its details. Nowhere else is a status made.
+
+use std::time::Duration;
+
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt as _};
+
+use crate::{
+    config, features,
+    policy::Refusal as Policy,
+    session::{End, Refusal},
+};
+
+/// Over the admission limit: calls last minutes, so a place becomes free within seconds on a server that is full.
+const RETRY_FULL: Duration = Duration::from_secs(5);
+
+/// Draining: another server, or this one restarted, takes calls within about a second.
+const RETRY_DRAINING: Duration = Duration::from_secs(1);
+
+/// What keeps a request from being answered.
+#[derive(Debug)]
+pub(super) enum Problem {
+    /// A value out of range.
+    Invalid {
+        /// The field's path.
+        field: String,
+        /// The permitted range.
+        description: String,
+    },
+    /// The first message is not the configuration.
+    ConfigExpected,
+    /// The configuration came again.
+    SecondConfig,
+    /// No configuration came in time.
+    NoConfig(Duration),
+    /// Refused by the sessions.
+    Refused(Refusal),
+    /// What the transport found.
+    Wire(Status),
+}
+
+impl Problem {
+    /// A field whose value is out of the range that `description` gives.
+    pub(super) fn invalid(field: impl Into<String>, description: impl Into<String>) -> Self {
+        Self::Invalid { field: field.into(), description: description.into() }
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<Problem> for Status {
+    fn from(problem: Problem) -> Self {
+        match problem {
+            Problem::Invalid { field, description } => invalid(&field, &description),
+            Problem::ConfigExpected => {
+                order("the first message must be `config`, and there must be one; send it before any audio or control")
+            }
+            Problem::SecondConfig => order("`config` comes once; open another stream for another configuration"),
+            Problem::NoConfig(idle) => {
+                Status::deadline_exceeded(format!("no `config` came within {idle:?}; send it as the first message"))
+            }
+            Problem::Refused(refusal) => refused(&refusal),
+            Problem::Wire(status) => wire(status),
+        }
+    }
+}
+
+/// How a call's stream closes.
+pub(super) fn of_end(end: End<Problem>, limits: &config::Session) -> Result<(), Status> {
+    Err(match end {
+        End::Completed | End::Vanished => return Ok(()),
+        End::Invalid(problem) => problem.into(),
+        End::Idle => Status::deadline_exceeded(format!(
+            "no message came for {:?} (on hold {:?}); send an empty audio chunk now and then while there is no audio",
+            limits.idle_timeout, limits.hold_timeout
+        )),
+        End::Stalled => Status::deadline_exceeded(format!(
+            "no response was read for {:?}; read the responses while sending",
+            limits.stall_timeout
+        )),
+        End::Draining => refused(&Refusal::Draining),
+        End::Failed => failed(),
+    })
+}
+
+/// Inference, or the server itself, failed; the reason stands in the logs.
+pub(super) fn failed() -> Status {
+    Status::internal("the analysis failed for good; try another model or server, and see this server's logs")
+}
+
+fn invalid(field: &str, description: &str) -> Status {
+    let details = ErrorDetails::with_bad_request_violation(field, description);
+    Status::with_error_details(Code::InvalidArgument, format!("{field}: {description}"), details)
+}
+
+fn order(description: &str) -> Status {
+    precondition("ORDER", "config", description)
+}
+
+fn precondition(kind: &str, subject: &str, description: &str) -> Status {
+    let details = ErrorDetails::with_precondition_failure_violation(kind, subject, description);
+    Status::with_error_details(Code::FailedPrecondition, description, details)
+}
+
+fn refused(refusal: &Refusal) -> Status {
+    let text = refusal.to_string();
+    match refusal {
+        Refusal::Model(not_found) => {
+            let names = format!("in service are {}", not_found.names.join(", "));
+            let details = ErrorDetails::with_resource_info("undertone.v1.Model", &not_found.asked, "", names);
+            Status::with_error_details(Code::NotFound, text, details)
+        }
+        Refusal::Policy(policy) => precondition("POLICY", policy_subject(policy), &text),
+        Refusal::Live(live) => {
+            let name = format!("{}/{}", live.call_id, live.leg_id);
+            let details = ErrorDetails::with_resource_info("undertone.v1.Leg", name, "", &text);
+            Status::with_error_details(Code::AlreadyExists, text, details)
+        }
+        Refusal::Full { what, .. } => {
+            let mut details = ErrorDetails::with_retry_info(Some(RETRY_FULL));
+            details.add_quota_failure_violation(*what, &text);
+            Status::with_error_details(Code::ResourceExhausted, text, details)
+        }
+        Refusal::Draining => {
+            let details = ErrorDetails::with_retry_info(Some(RETRY_DRAINING));
+            Status::with_error_details(Code::Unavailable, text, details)
+        }
+        Refusal::Analysis(features::Error::Rate(_)) => invalid("audio.sample_rate_hertz", &text),
+        Refusal::Failed | Refusal::Analysis(_) => failed(),
+    }
+}
+
+/// The field that has to be set.
+fn policy_subject(refusal: &Policy) -> &'static str {
+    match refusal {
+        Policy::NoNotice => "notice",
+        Policy::ConsentRefused | Policy::NoConsent => "consent",
+        Policy::Mixed | Policy::Unspecified | Policy::NothingToAnalyse { .. } => "role",
+    }
+}
+
+/// A message that is too long, or no message at all, is a value out of range as any other.
+fn wire(status: Status) -> Status {
+    match status.code() {
+        Code::OutOfRange => {
+            let limits = "a message has at most 8 MiB, a chunk 256 KiB, a recording 4 MiB";
+            invalid("message", &format!("{limits} ({})", status.message()))
+        }
+        Code::Internal => invalid("message", &format!("it cannot be decoded ({})", status.message())),
+        _ => status,
+    }
+}

@@ -1,0 +1,139 @@
+//! Classifies one short recording by the same way that a call takes.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+
+use super::{Refusal, Sessions, driver::Driver, driver::Told, open::bandwidth_warning};
+use crate::{
+    audio::Encoding,
+    call::{Call, Chunk, EndReason, LegOptions, Options, Summary},
+    decision::Judgement,
+    features::NotScored,
+    model::Model,
+    policy::{Circumstances, Consent, Role},
+};
+
+/// Time between two windows of a recording: a call's default.
+const STRIDE: Duration = Duration::from_millis(500);
+
+/// No time-out of a call may end a recording that is all there.
+const NEVER: Duration = Duration::from_secs(3600);
+
+/// One short recording of one party.
+#[derive(Debug, Clone)]
+pub struct Recording {
+    /// How samples are written.
+    pub encoding: Encoding,
+    /// Samples a second.
+    pub sample_rate_hz: u32,
+    /// The samples.
+    pub data: Bytes,
+    /// Who is heard.
+    pub role: Role,
+    /// Whether the people in it were told.
+    pub notice_given: bool,
+    /// What the customer said to it.
+    pub consent: Consent,
+    /// A model's name; `None` for the default.
+    pub model: Option<String>,
+}
+
+/// What was heard in it.
+#[derive(Debug, Clone)]
+pub struct Classification {
+    /// What scored it.
+    pub model: Arc<Model>,
+    /// The mean over the windows, or why there is none.
+    pub outcome: Result<Judgement, NotScored>,
+    /// Windows that were scored.
+    pub windows: u64,
+    /// How much of it was speech.
+    pub speech: Duration,
+    /// What the client should know.
+    pub warnings: Vec<String>,
+}
+
+impl Sessions {
+    /// Classifies a recording, or says why not.
+    pub async fn classify(&self, recording: Recording) -> Result<Classification, Refusal> {
+        let classified = self.classify_recording(recording).await;
+        match &classified {
+            Ok(_) => self.metrics().classifications_total.increment(1),
+            Err(refusal) => self.metrics().calls_refused_total.increment(refusal.name()),
+        }
+        classified
+    }
+
+    async fn classify_recording(&self, recording: Recording) -> Result<Classification, Refusal> {
+        let engine = Arc::clone(self.engine_for(recording.model.as_deref())?);
+        let Recording { role, notice_given, consent, encoding, sample_rate_hz, .. } = recording;
+        let permits = self.shared.policy.judge_call(&[Circumstances { role, notice_given, consent }])?;
+        let limits = self.limits();
+        let full = |_| Refusal::Full { what: "classifications", limit: limits.max_classifications };
+        let _place = self.shared.classifications.try_acquire().map_err(full)?;
+        let manifest = Arc::clone(&engine.model.manifest);
+        let legs = permits.into_iter().map(|permit| LegOptions { leg_id: String::new(), role, permit }).collect();
+        let options = Options {
+            encoding,
+            sample_rate_hz,
+            legs,
+            model: Arc::clone(&manifest),
+            stride: STRIDE,
+            idle_timeout: NEVER,
+            hold_timeout: NEVER,
+            status_interval: NEVER,
+            close_timeout: limits.close_timeout,
+        };
+        let call = Call::new(options, std::time::Instant::now())?;
+        let bytes_per_second = encoding.bytes_per_sample() * sample_rate_hz as usize;
+        let mut driver = Driver::new(call, Arc::clone(&engine), self.number_legs(1), bytes_per_second);
+        for data in recording.data.chunks(bytes_per_second) {
+            driver.push(Chunk { data, sequence: None, media_offset_samples: None });
+            while driver.poll().is_some() {}
+            while driver.windows_out() >= limits.max_windows_out {
+                driver.answer().await;
+                while driver.poll().is_some() {}
+            }
+            tokio::task::yield_now().await;
+        }
+        driver.close(EndReason::Completed);
+        let summary = summary(&mut driver).await;
+        if driver.has_failed() {
+            return Err(Refusal::Failed);
+        }
+        let mut warnings = summary.warnings;
+        warnings.extend(bandwidth_warning(&manifest, sample_rate_hz));
+        let means: Vec<f32> = summary.shares.iter().map(|share| share.share).collect();
+        let outcome = if means.is_empty() {
+            // The commonest reason; for a recording shorter than one stride there is none yet.
+            let commonest = summary.not_scored.iter().max_by_key(|(_, strides)| *strides);
+            Err(commonest.map_or(NotScored::TooShort, |(reason, _)| *reason))
+        } else {
+            Ok(manifest.calibration.judge_probabilities(means))
+        };
+        Ok(Classification {
+            model: Arc::clone(&engine.model),
+            outcome,
+            windows: summary.scored_windows,
+            speech: summary.speech,
+            warnings,
+        })
+    }
+}
+
+/// Waits for the end of a call that was closed.
+async fn summary(driver: &mut Driver) -> Summary {
+    loop {
+        while let Some(told) = driver.poll() {
+            if let Told::Summary(summary) = told {
+                return summary;
+            }
+        }
+        let deadline = driver.deadline().expect("a call that has not given its summary has a deadline");
+        tokio::select! {
+            () = driver.answer() => {}
+            () = tokio::time::sleep_until(deadline.into()) => driver.tick(),
+        }
+    }
+}

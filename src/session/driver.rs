@@ -1,0 +1,111 @@
+//! Drives one [`Call`]: hands its windows to inference and brings the answers back.
+
+use std::{future::Future, pin::Pin, sync::Arc, time::Instant};
+
+use futures_util::{StreamExt as _, stream::FuturesUnordered};
+
+use super::Engine;
+use crate::{
+    call::{Call, Chunk, Control, EndReason, Event, LegStatus, Output, Summary, WindowId},
+    model::Outcome,
+};
+
+/// A call and the windows of it that are out. Dropped, it cancels them.
+pub(super) struct Driver {
+    call: Call,
+    engine: Arc<Engine>,
+    /// The number by which inference knows the call's first leg.
+    first_leg: u64,
+    windows: FuturesUnordered<Pin<Box<dyn Future<Output = (WindowId, Outcome)> + Send>>>,
+    /// More audio than this at once takes so long that other calls must be let by.
+    big_chunk_bytes: usize,
+    failed: bool,
+}
+
+/// What comes out of a call but windows.
+#[derive(Debug)]
+pub(super) enum Told {
+    Event(Event),
+    Status(Vec<LegStatus>),
+    Summary(Summary),
+    Closed(EndReason),
+}
+
+impl Driver {
+    /// `bytes_per_second` is of all legs together.
+    pub(super) fn new(call: Call, engine: Arc<Engine>, first_leg: u64, bytes_per_second: usize) -> Self {
+        // A second of a call was measured to take 230 µs, and nothing may hold an executor up for more than 500.
+        Self {
+            call,
+            engine,
+            first_leg,
+            windows: FuturesUnordered::new(),
+            big_chunk_bytes: 2 * bytes_per_second,
+            failed: false,
+        }
+    }
+
+    pub(super) fn push(&mut self, chunk: Chunk<'_>) {
+        let now = Instant::now();
+        if chunk.data.len() > self.big_chunk_bytes {
+            tokio::task::block_in_place(|| self.call.push(chunk, now));
+        } else {
+            self.call.push(chunk, now);
+        }
+    }
+
+    pub(super) fn control(&mut self, control: Control, leg: Option<usize>) {
+        self.call.control(control, leg, Instant::now());
+    }
+
+    pub(super) fn tick(&mut self) {
+        self.call.tick(Instant::now());
+    }
+
+    pub(super) fn close(&mut self, reason: EndReason) {
+        self.call.close(reason, Instant::now());
+    }
+
+    /// When [`Driver::tick`] is due at the latest.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.call.deadline()
+    }
+
+    /// Windows that are out.
+    pub(super) fn windows_out(&self) -> usize {
+        self.windows.len()
+    }
+
+    /// Whether inference failed for good while a window was out.
+    pub(super) fn has_failed(&self) -> bool {
+        self.failed
+    }
+
+    /// Hands windows in, and gives what else comes out of the call, until there is nothing.
+    pub(super) fn poll(&mut self) -> Option<Told> {
+        loop {
+            return Some(match self.call.poll()? {
+                Output::Infer { id, window } => {
+                    let answer = self.engine.inference.infer(self.first_leg + id.leg as u64, window);
+                    self.windows.push(Box::pin(async move { (id, answer.await) }));
+                    continue;
+                }
+                Output::Event(event) => Told::Event(event),
+                Output::Status(legs) => Told::Status(legs),
+                Output::Summary(summary) => Told::Summary(summary),
+                Output::Closed(reason) => Told::Closed(reason),
+            });
+        }
+    }
+
+    /// Waits for one window and brings its answer back. Inference that failed for good closes the call. Never ready while no window is
+    /// out; nothing is lost when the future is dropped.
+    pub(super) async fn answer(&mut self) {
+        let Some((id, outcome)) = self.windows.next().await else { return std::future::pending().await };
+        self.failed |= matches!(outcome, Outcome::Failed(_)) && self.engine.inference.failure().is_some();
+        self.call.apply(id, outcome, Instant::now());
+        if self.failed {
+            self.call.close(EndReason::Failed, Instant::now());
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! Admits a call: model, policy, registry, and what the client should know before it begins.
+
+use std::{sync::Arc, time::Instant};
+
+use uuid::Uuid;
+
+use super::{AcknowledgedLeg, Acknowledgement, Engine, Refusal, Request, Sessions, driver::Driver, registry::Slots};
+use crate::{
+    call::{Call, LegOptions, Options},
+    model::manifest::{Bandwidth, Manifest},
+    telemetry::metrics,
+};
+
+/// A call that was admitted. Its legs are live until it is dropped.
+pub struct Session {
+    pub(super) sessions: Sessions,
+    pub(super) engine: Arc<Engine>,
+    pub(super) driver: Driver,
+    pub(super) acknowledgement: Arc<Acknowledgement>,
+    /// Samples a second of all legs together, times the bytes of one.
+    pub(super) bytes_per_second: usize,
+    _slots: Slots,
+    _live: metrics::Live,
+}
+
+impl Sessions {
+    /// Admits a call, or says why not.
+    pub fn open(&self, request: &Request) -> Result<Session, Refusal> {
+        self.admit(request).inspect_err(|refusal| {
+            self.metrics().calls_refused_total.increment(refusal.name());
+            tracing::info!(reason = refusal.name(), "call refused");
+        })
+    }
+
+    fn admit(&self, request: &Request) -> Result<Session, Refusal> {
+        let engine = Arc::clone(self.engine_for(request.model.as_deref())?);
+        let permits = self.shared.policy.judge_call(&request.circumstances())?;
+        let session_id = Uuid::new_v4();
+        let leg_ids = request.legs.iter().map(|leg| leg.leg_id.as_str());
+        let slots = self.shared.registry.take(session_id, &request.call_id, leg_ids)?;
+        let manifest = &engine.model.manifest;
+        let legs: Vec<LegOptions> = request
+            .legs
+            .iter()
+            .zip(permits)
+            .map(|(leg, permit)| LegOptions { leg_id: leg.leg_id.clone(), role: leg.role, permit })
+            .collect();
+        let acknowledged: Vec<AcknowledgedLeg> = legs
+            .iter()
+            .map(|leg| AcknowledgedLeg { leg_id: leg.leg_id.clone(), role: leg.role, analysed: leg.permit.is_ok() })
+            .collect();
+        let acknowledgement = Acknowledgement {
+            session_id,
+            model: Arc::clone(&engine.model),
+            stride: request.stride,
+            warnings: warnings(manifest, request.sample_rate_hz, &acknowledged),
+            legs: acknowledged,
+        };
+        let limits = self.limits();
+        let options = Options {
+            encoding: request.encoding,
+            sample_rate_hz: request.sample_rate_hz,
+            legs,
+            model: Arc::clone(manifest),
+            stride: request.stride,
+            idle_timeout: limits.idle_timeout,
+            hold_timeout: limits.hold_timeout,
+            status_interval: limits.status_interval,
+            close_timeout: limits.close_timeout,
+        };
+        let bytes_per_second =
+            request.encoding.bytes_per_sample() * request.sample_rate_hz as usize * request.legs.len();
+        let call = Call::new(options, Instant::now())?;
+        let driver = Driver::new(call, Arc::clone(&engine), self.number_legs(request.legs.len()), bytes_per_second);
+        Ok(Session {
+            sessions: self.clone(),
+            engine,
+            driver,
+            acknowledgement: Arc::new(acknowledgement),
+            bytes_per_second,
+            _slots: slots,
+            _live: self.metrics().live(request.legs.len()),
+        })
+    }
+}
+
+impl Session {
+    /// The call as negotiated.
+    pub fn acknowledgement(&self) -> &Arc<Acknowledgement> {
+        &self.acknowledgement
+    }
+}
+
+/// What a client should know of a recording at this rate.
+pub(super) fn bandwidth_warning(manifest: &Manifest, sample_rate_hz: u32) -> Option<String> {
+    // Audio below 16 kHz carries no more than the telephone's 4 kHz and a little.
+    let (bandwidth, named) =
+        if sample_rate_hz < 16_000 { (Bandwidth::Telephone, "telephone") } else { (Bandwidth::Wide, "wide-band") };
+    if manifest.bandwidths.contains(&bandwidth) {
+        return None;
+    }
+    let name = &manifest.name;
+    Some(format!(
+        "audio at {sample_rate_hz} Hz is {named} audio, which model {name:?} was not trained for: expect worse scores, or choose a \
+         model whose bandwidths fit"
+    ))
+}
+
+fn warnings(manifest: &Manifest, sample_rate_hz: u32, legs: &[AcknowledgedLeg]) -> Vec<String> {
+    let dropped = legs.iter().filter(|leg| !leg.analysed).map(|leg| {
+        let AcknowledgedLeg { leg_id, role, .. } = leg;
+        format!("leg {leg_id:?} is not analysed, because the server's policy does not permit role {role}; its audio is dropped")
+    });
+    bandwidth_warning(manifest, sample_rate_hz).into_iter().chain(dropped).collect()
+}

@@ -1,0 +1,172 @@
+//! What waits for a client that reads slowly. Bounded: at the limit the oldest event goes, and is counted; a newer status takes an
+//! older one's place; the acknowledgement and the summaries always stay. Without clock or I/O.
+
+use std::{collections::VecDeque, time::Instant};
+
+use metrics::Counter;
+
+use super::Message;
+
+/// The messages that wait, oldest first.
+pub(super) struct Outbox {
+    waiting: VecDeque<Message>,
+    events: usize,
+    event_limit: usize,
+    dropped_events: Vec<u64>,
+    dropped_total: Counter,
+    /// Since when the client has taken nothing, while something waits.
+    waiting_since: Option<Instant>,
+}
+
+impl Outbox {
+    /// Empty, for a call of so many legs.
+    pub(super) fn new(legs: usize, event_limit: usize, dropped_total: Counter) -> Self {
+        Self {
+            waiting: VecDeque::new(),
+            events: 0,
+            event_limit,
+            dropped_events: vec![0; legs],
+            dropped_total,
+            waiting_since: None,
+        }
+    }
+
+    pub(super) fn push(&mut self, message: Message, now: Instant) {
+        match &message {
+            Message::Event(_) if self.events == self.event_limit => self.drop_oldest_event(),
+            Message::Event(_) => self.events += 1,
+            Message::Status { .. } => self.waiting.retain(|waiting| !matches!(waiting, Message::Status { .. })),
+            Message::Acknowledgement(_) | Message::Summary { .. } => {}
+        }
+        self.waiting.push_back(message);
+        self.waiting_since.get_or_insert(now);
+    }
+
+    /// The oldest message, taken by the client, with the count of dropped events as it is now.
+    pub(super) fn pop(&mut self, now: Instant) -> Option<Message> {
+        let mut message = self.waiting.pop_front()?;
+        self.waiting_since = (!self.waiting.is_empty()).then_some(now);
+        match &mut message {
+            Message::Event(_) => self.events -= 1,
+            Message::Status { dropped_events, .. } => dropped_events.clone_from(&self.dropped_events),
+            Message::Summary { summary, dropped_events } => *dropped_events = self.dropped_events[summary.leg],
+            Message::Acknowledgement(_) => {}
+        }
+        Some(message)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// Since when the client has taken nothing, while something waits.
+    pub(super) fn waiting_since(&self) -> Option<Instant> {
+        self.waiting_since
+    }
+
+    fn drop_oldest_event(&mut self) {
+        let oldest = self.waiting.iter().position(|waiting| matches!(waiting, Message::Event(_)));
+        if let Some(Message::Event(event)) = oldest.and_then(|oldest| self.waiting.remove(oldest)) {
+            self.dropped_events[event.leg] += 1;
+            self.dropped_total.increment(1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{
+        call::{EndReason, Event, Summary},
+        features::NotScored,
+    };
+
+    fn event(leg: usize, sequence: u64) -> Message {
+        Message::Event(Event {
+            leg,
+            sequence,
+            start_samples: 0,
+            end_samples: 0,
+            depends_on_samples: 0,
+            outcome: Err(NotScored::Silence),
+            speech_ratio: 0.0,
+            processing_latency: Duration::ZERO,
+            received_samples: 0,
+            dropped_samples: 0,
+        })
+    }
+
+    fn status() -> Message {
+        Message::Status { legs: Vec::new(), dropped_events: Vec::new() }
+    }
+
+    fn summary(leg: usize) -> Message {
+        let summary = Summary {
+            leg,
+            end_reason: EndReason::Completed,
+            received_samples: 0,
+            dropped_samples: 0,
+            speech: Duration::ZERO,
+            scored_windows: 0,
+            not_scored: Vec::new(),
+            shares: Vec::new(),
+            shed_windows: 0,
+            warnings: Vec::new(),
+        };
+        Message::Summary { summary, dropped_events: 0 }
+    }
+
+    /// "e1" for an event, "s[2, 0]" for a status, "z2" for a summary.
+    fn told(outbox: &mut Outbox) -> Vec<String> {
+        let name = |message| match message {
+            Message::Event(event) => format!("e{}", event.sequence),
+            Message::Status { dropped_events, .. } => format!("s{dropped_events:?}"),
+            Message::Summary { dropped_events, .. } => format!("z{dropped_events}"),
+            Message::Acknowledgement(_) => "a".to_owned(),
+        };
+        std::iter::from_fn(|| outbox.pop(Instant::now())).map(name).collect()
+    }
+
+    #[test]
+    fn a_burst_drops_the_oldest_events_and_never_a_summary() {
+        let now = Instant::now();
+        let mut outbox = Outbox::new(2, 3, Counter::noop());
+        outbox.push(status(), now);
+        for sequence in 1..=5 {
+            outbox.push(event(0, sequence), now);
+        }
+        outbox.push(status(), now);
+        outbox.push(event(1, 1), now);
+        outbox.push(summary(0), now);
+        outbox.push(summary(1), now);
+        assert_eq!(told(&mut outbox), ["e4", "e5", "s[3, 0]", "e1", "z3", "z0"]);
+        assert!(outbox.is_empty());
+    }
+
+    #[test]
+    fn a_client_that_reads_in_time_loses_nothing() {
+        let now = Instant::now();
+        let mut outbox = Outbox::new(1, 1, Counter::noop());
+        for sequence in 1..=4 {
+            outbox.push(event(0, sequence), now);
+            assert_eq!(told(&mut outbox), [format!("e{sequence}")]);
+        }
+    }
+
+    #[test]
+    fn waiting_counts_from_the_last_message_taken() {
+        let start = Instant::now();
+        let later = |seconds| start + Duration::from_secs(seconds);
+        let mut outbox = Outbox::new(1, 8, Counter::noop());
+        assert_eq!(outbox.waiting_since(), None);
+        outbox.push(event(0, 1), later(1));
+        outbox.push(event(0, 2), later(2));
+        assert_eq!(outbox.waiting_since(), Some(later(1)));
+        outbox.pop(later(5));
+        assert_eq!(outbox.waiting_since(), Some(later(5)));
+        outbox.pop(later(6));
+        assert_eq!(outbox.waiting_since(), None);
+    }
+}

@@ -1,0 +1,259 @@
+//! One call's task.
+
+use std::{
+    pin::pin,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt as _};
+use tokio::sync::mpsc;
+use tracing::Instrument as _;
+
+use super::{Engine, Message, Session, driver::Told, outbox::Outbox};
+use crate::{
+    call::{Chunk, Control, EndReason, Event},
+    features::NotScored,
+    telemetry::{Metrics, metrics},
+};
+
+/// One message from the client.
+#[derive(Debug, Clone)]
+pub enum Input {
+    /// Audio of all legs.
+    Audio {
+        /// Interleaved samples; empty is a keepalive.
+        data: Bytes,
+        /// Position in the client's own count.
+        sequence: Option<u64>,
+        /// Position of the first sample.
+        media_offset_samples: Option<u64>,
+    },
+    /// A change of one leg's state, by its index, or of all legs'.
+    Control(Control, Option<usize>),
+    /// The call is over.
+    End,
+}
+
+/// What keeps the next message from coming.
+#[derive(Debug)]
+pub enum Fault<E> {
+    /// The client is gone.
+    Gone,
+    /// It sent something invalid.
+    Invalid(E),
+}
+
+/// How a call ended, for the ingest to close by.
+#[derive(Debug, PartialEq, Eq)]
+pub enum End<E> {
+    /// The client said so.
+    Completed,
+    /// No message came.
+    Idle,
+    /// The server drains.
+    Draining,
+    /// Inference failed for good.
+    Failed,
+    /// The client sent something invalid.
+    Invalid(E),
+    /// The client took nothing.
+    Stalled,
+    /// The client is gone.
+    Vanished,
+}
+
+impl Session {
+    /// Runs the call to its end. What the client is told goes through `encode` into `sender`, whose bound should be small: what waits
+    /// is kept here, where old events can be dropped.
+    pub async fn run<I, E, T>(self, inputs: I, sender: mpsc::Sender<T>, encode: impl Fn(Message) -> T) -> End<E>
+    where
+        I: Stream<Item = Result<Input, Fault<E>>>,
+    {
+        let sessions = self.sessions.clone();
+        let model = self.acknowledgement.model.manifest.name.clone();
+        let span = tracing::info_span!("call", session_id = %self.acknowledgement.session_id, model);
+        async {
+            tracing::info!("call began");
+            let (reason, end) = self.converse(inputs, sender, encode).await;
+            sessions.metrics().calls_ended_total.increment(reason);
+            tracing::info!(reason, "call ended");
+            end
+        }
+        .instrument(span)
+        .await
+    }
+
+    async fn converse<I, E, T>(
+        mut self,
+        inputs: I,
+        sender: mpsc::Sender<T>,
+        encode: impl Fn(Message) -> T,
+    ) -> (&'static str, End<E>)
+    where
+        I: Stream<Item = Result<Input, Fault<E>>>,
+    {
+        let metrics = self.sessions.metrics();
+        let limits = self.sessions.limits();
+        let driver = &mut self.driver;
+        let mut inputs = pin!(inputs);
+        let mut draining = pin!(self.sessions.draining().cancelled());
+        let mut outbox =
+            Outbox::new(self.acknowledgement.legs.len(), limits.event_buffer, metrics.events_dropped_total.clone());
+        let mut audio = metrics.audio_received();
+        outbox.push(Message::Acknowledgement(self.acknowledgement.clone()), Instant::now());
+        // Whether messages are still taken; and, once the call is closed, why.
+        let (mut open, mut closed) = (true, None);
+        let mut invalid = None;
+        loop {
+            while let Some(told) = driver.poll() {
+                let now = Instant::now();
+                match told {
+                    Told::Event(event) => {
+                        measure(&event, &self.engine, metrics);
+                        outbox.push(Message::Event(event), now);
+                    }
+                    Told::Status(legs) => outbox.push(Message::Status { legs, dropped_events: Vec::new() }, now),
+                    Told::Summary(summary) => outbox.push(Message::Summary { summary, dropped_events: 0 }, now),
+                    Told::Closed(reason) => closed = Some(reason),
+                }
+            }
+            if let Some(reason) = closed {
+                open = false;
+                if outbox.is_empty() {
+                    return ending(if driver.has_failed() { EndReason::Failed } else { reason }, invalid);
+                }
+            }
+            let stall = outbox.waiting_since().map(|since| since + limits.stall_timeout);
+            let wake = driver.deadline().into_iter().chain(stall).min();
+            tokio::select! {
+                () = &mut draining, if open => {
+                    open = false;
+                    driver.close(EndReason::Draining);
+                }
+                input = inputs.next(), if open && driver.windows_out() < limits.max_windows_out => match input {
+                    Some(Ok(Input::Audio { data, sequence, media_offset_samples })) => {
+                        audio.add(Duration::from_secs_f64(
+                            data.len() as f64 * self.acknowledgement.legs.len() as f64 / self.bytes_per_second as f64,
+                        ));
+                        driver.push(Chunk { data: &data, sequence, media_offset_samples });
+                        // A client that always has more must not keep others from the executor.
+                        tokio::task::coop::consume_budget().await;
+                    }
+                    Some(Ok(Input::Control(control, leg))) => driver.control(control, leg),
+                    Some(Ok(Input::End)) | None => {
+                        open = false;
+                        driver.close(EndReason::Completed);
+                    }
+                    Some(Err(Fault::Invalid(fault))) => {
+                        (open, invalid) = (false, Some(fault));
+                        driver.close(EndReason::Invalid);
+                    }
+                    Some(Err(Fault::Gone)) => return ("vanished", End::Vanished),
+                },
+                () = driver.answer() => {}
+                permit = sender.reserve(), if !outbox.is_empty() => match permit {
+                    Ok(permit) => if let Some(message) = outbox.pop(Instant::now()) {
+                        permit.send(encode(message));
+                    },
+                    Err(_) => return ("vanished", End::Vanished),
+                },
+                () = sender.closed() => return ("vanished", End::Vanished),
+                () = sleep_until(wake) => {
+                    if stall.is_some_and(|stall| stall <= Instant::now()) {
+                        return ("stalled", End::Stalled);
+                    }
+                    driver.tick();
+                }
+            }
+        }
+    }
+}
+
+fn ending<E>(reason: EndReason, invalid: Option<E>) -> (&'static str, End<E>) {
+    match (reason, invalid) {
+        (EndReason::Invalid, Some(fault)) => ("invalid", End::Invalid(fault)),
+        (EndReason::Invalid, None) => ("vanished", End::Vanished),
+        (EndReason::Completed, _) => ("completed", End::Completed),
+        // The client goes on until it ends a call whose consent was withdrawn.
+        (EndReason::ConsentWithdrawn, _) => ("consent_withdrawn", End::Completed),
+        (EndReason::Idle, _) => ("idle", End::Idle),
+        (EndReason::Draining, _) => ("draining", End::Draining),
+        (EndReason::Failed, _) => ("failed", End::Failed),
+    }
+}
+
+fn measure(event: &Event, engine: &Engine, metrics: &Metrics) {
+    match &event.outcome {
+        Ok(judgement) => {
+            let label = judgement.label.map_or(metrics::UNCERTAIN, |label| &engine.model.manifest.labels[label]);
+            engine.metrics.events_total.increment(label);
+            metrics.processing_latency_seconds.record(event.processing_latency.as_secs_f64());
+        }
+        Err(reason) => metrics.not_scored_total.increment(not_scored(*reason)),
+    }
+}
+
+/// As metrics name it.
+fn not_scored(reason: NotScored) -> &'static str {
+    match reason {
+        NotScored::Silence => "SILENCE",
+        NotScored::Noise => "NOISE",
+        NotScored::Tone => "TONE",
+        NotScored::Music => "MUSIC",
+        NotScored::OnHold => "ON_HOLD",
+        NotScored::TooShort => "TOO_SHORT",
+        NotScored::LowSnr => "LOW_SNR",
+        NotScored::Gap => "GAP",
+        NotScored::NotPermitted => "NOT_PERMITTED",
+        NotScored::ConsentWithdrawn => "CONSENT_WITHDRAWN",
+        NotScored::Overloaded => "OVERLOADED",
+        NotScored::Failed => "FAILED",
+    }
+}
+
+async fn sleep_until(wake: Option<Instant>) {
+    match wake {
+        Some(wake) => tokio::time::sleep_until(wake.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use metrics::{END_REASONS, NOT_SCORED_REASONS};
+
+    use super::*;
+
+    #[test]
+    fn every_ending_and_every_reason_is_counted() {
+        let endings = [
+            EndReason::Completed,
+            EndReason::Idle,
+            EndReason::Draining,
+            EndReason::ConsentWithdrawn,
+            EndReason::Invalid,
+            EndReason::Failed,
+        ];
+        for reason in endings {
+            for invalid in [None, Some(())] {
+                assert!(END_REASONS.contains(&ending(reason, invalid).0), "{reason:?}");
+            }
+        }
+        let reasons = [
+            NotScored::Silence,
+            NotScored::Noise,
+            NotScored::Tone,
+            NotScored::Music,
+            NotScored::OnHold,
+            NotScored::TooShort,
+            NotScored::LowSnr,
+            NotScored::Gap,
+            NotScored::NotPermitted,
+            NotScored::ConsentWithdrawn,
+            NotScored::Overloaded,
+            NotScored::Failed,
+        ];
+        assert_eq!(reasons.map(not_scored), NOT_SCORED_REASONS);
+    }
+}

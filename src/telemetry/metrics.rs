@@ -1,0 +1,312 @@
+//! Every metric: its name, help, labels and buckets. A leaf: it knows nothing of what is measured.
+//!
+//! [`recorder`] makes a recorder that belongs to one server, and [`Metrics::new`] takes every handle from it at once, so that
+//! nothing is looked up while calls run and two servers in one process do not mix. Label values are bound beforehand; a call's
+//! or a client's name never is one. A value that was not bound is not counted, so tests go through them all.
+
+use std::time::Duration;
+
+use metrics::{Counter, Gauge, Histogram, Key, KeyName, Label, Level, Metadata, Recorder};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusRecorder};
+
+const LEGS_LIVE: &str = "undertone_legs_live";
+const CALLS_ENDED: &str = "undertone_calls_ended_total";
+const CALLS_REFUSED: &str = "undertone_calls_refused_total";
+const EVENTS: &str = "undertone_events_total";
+const NOT_SCORED: &str = "undertone_not_scored_total";
+const EVENTS_DROPPED: &str = "undertone_events_dropped_total";
+const AUDIO_RECEIVED: &str = "undertone_audio_received_seconds_total";
+const PROCESSING_LATENCY: &str = "undertone_processing_latency_seconds";
+const CLASSIFICATIONS: &str = "undertone_classifications_total";
+const WINDOWS: &str = "undertone_windows_total";
+const QUEUE: &str = "undertone_queue_windows";
+const QUEUE_WAIT: &str = "undertone_queue_wait_seconds";
+const BATCH: &str = "undertone_batch_windows";
+const INFERENCE: &str = "undertone_inference_seconds";
+
+/// Why a call ended.
+pub const END_REASONS: [&str; 9] =
+    ["completed", "idle", "draining", "consent_withdrawn", "invalid", "failed", "stalled", "vanished", "panicked"];
+/// Why a call never began.
+pub const REFUSALS: [&str; 7] = ["invalid", "model", "policy", "live", "full", "draining", "failed"];
+/// Why a stride was not scored.
+pub const NOT_SCORED_REASONS: [&str; 12] = [
+    "SILENCE",
+    "NOISE",
+    "TONE",
+    "MUSIC",
+    "ON_HOLD",
+    "TOO_SHORT",
+    "LOW_SNR",
+    "GAP",
+    "NOT_PERMITTED",
+    "CONSENT_WITHDRAWN",
+    "OVERLOADED",
+    "FAILED",
+];
+/// The label of an emotion event whose confidence is too low for any of the model's.
+pub const UNCERTAIN: &str = "uncertain";
+/// What became of a window.
+const WINDOW_OUTCOMES: [&str; 4] = ["scored", "shed", "cancelled", "failed"];
+
+/// Around the promise of an event within a fraction of a stride; beyond 5 s nobody waits.
+const LATENCY_BUCKETS: [f64; 12] = [0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 3.0, 5.0];
+/// A window of the thesis's network takes 0.15 ms, a full batch about 1.4 ms (ONNX Runtime, one core).
+const INFERENCE_BUCKETS: [f64; 11] = [0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.2, 1.0];
+/// Powers of two, as batches are commonly set.
+const BATCH_BUCKETS: [f64; 7] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0];
+
+/// What is measured of calls. Made once a server.
+pub struct Metrics {
+    legs_live: Gauge,
+    /// Calls that ended, by [`END_REASONS`].
+    pub calls_ended_total: Counters,
+    /// Calls that never began, by [`REFUSALS`].
+    pub calls_refused_total: Counters,
+    /// Strides without a score, by [`NOT_SCORED_REASONS`].
+    pub not_scored_total: Counters,
+    /// Events dropped because a client read too slowly.
+    pub events_dropped_total: Counter,
+    /// Whole seconds of audio, all legs together; [`Seconds`] keeps the rest.
+    pub audio_received_seconds_total: Counter,
+    /// From the arrival of the last sample that an event depends on to its handing over.
+    pub processing_latency_seconds: Histogram,
+    /// Recordings classified.
+    pub classifications_total: Counter,
+}
+
+/// What is measured of one model. Made once a model in service.
+pub struct ModelMetrics {
+    /// Emotion events by the model's labels and [`UNCERTAIN`].
+    pub events_total: Counters,
+    /// Windows that wait.
+    pub queue_windows: Gauge,
+    /// From the handing in of a window to the run of its batch.
+    pub queue_wait_seconds: Histogram,
+    /// Windows in a batch.
+    pub batch_windows: Histogram,
+    /// Time a batch takes.
+    pub inference_seconds: Histogram,
+    /// Windows answered with logits.
+    pub scored_total: Counter,
+    /// Windows given up for fresher ones.
+    pub shed_total: Counter,
+    /// Windows whose call had gone before they were run.
+    pub cancelled_total: Counter,
+    /// Windows answered with a failure.
+    pub failed_total: Counter,
+}
+
+/// One counter for each value of a label.
+pub struct Counters(Vec<(String, Counter)>);
+
+/// Counts as live while it is held.
+pub struct Live(Gauge, f64);
+
+/// Adds durations up and counts whole seconds of them.
+pub struct Seconds {
+    counter: Counter,
+    rest: Duration,
+}
+
+/// A recorder of its own for one server, with the buckets of every histogram.
+pub fn recorder() -> PrometheusRecorder {
+    let buckets: [(&str, &[f64]); 4] = [
+        (PROCESSING_LATENCY, &LATENCY_BUCKETS),
+        (QUEUE_WAIT, &LATENCY_BUCKETS),
+        (INFERENCE, &INFERENCE_BUCKETS),
+        (BATCH, &BATCH_BUCKETS),
+    ];
+    let mut builder = PrometheusBuilder::new();
+    for (name, buckets) in buckets {
+        builder = builder
+            .set_buckets_for_metric(Matcher::Full(name.to_owned()), buckets)
+            .expect("no list of buckets is empty");
+    }
+    builder.build_recorder()
+}
+
+impl Metrics {
+    /// All handles, from this recorder.
+    pub fn new(recorder: &dyn Recorder) -> Self {
+        let from = Registration { recorder, model: None };
+        Self {
+            legs_live: from.gauge(LEGS_LIVE, "Legs of calls that are live."),
+            calls_ended_total: from.counters(CALLS_ENDED, "Calls that ended.", "reason", &END_REASONS),
+            calls_refused_total: from.counters(CALLS_REFUSED, "Calls that never began.", "reason", &REFUSALS),
+            not_scored_total: from.counters(NOT_SCORED, "Strides without a score.", "reason", &NOT_SCORED_REASONS),
+            events_dropped_total: from.counter(EVENTS_DROPPED, "Events dropped because a client read too slowly."),
+            audio_received_seconds_total: from.counter(AUDIO_RECEIVED, "Seconds of audio received, all legs together."),
+            processing_latency_seconds: from.histogram(
+                PROCESSING_LATENCY,
+                "From the arrival of the last sample that an event depends on to its handing over.",
+            ),
+            classifications_total: from.counter(CLASSIFICATIONS, "Recordings classified."),
+        }
+    }
+
+    /// Counts so many legs as live while the guard is held.
+    pub fn live(&self, legs: usize) -> Live {
+        let legs = legs as f64;
+        self.legs_live.increment(legs);
+        Live(self.legs_live.clone(), legs)
+    }
+
+    /// Takes durations of received audio.
+    pub fn audio_received(&self) -> Seconds {
+        Seconds { counter: self.audio_received_seconds_total.clone(), rest: Duration::ZERO }
+    }
+}
+
+impl ModelMetrics {
+    /// All handles for the model of this name, with these labels.
+    pub fn new(recorder: &dyn Recorder, name: &str, labels: &[String]) -> Self {
+        let from = Registration { recorder, model: Some(name) };
+        let labels: Vec<&str> = labels.iter().map(String::as_str).chain([UNCERTAIN]).collect();
+        let window = |outcome| from.labelled_counter(WINDOWS, &[Label::new("outcome", outcome)]);
+        from.recorder.describe_counter(KeyName::from(WINDOWS), None, "Windows, by what became of them.".into());
+        let [scored_total, shed_total, cancelled_total, failed_total] = WINDOW_OUTCOMES.map(window);
+        Self {
+            events_total: from.counters(EVENTS, "Emotion events.", "label", &labels),
+            queue_windows: from.gauge(QUEUE, "Windows that wait for the model."),
+            queue_wait_seconds: from.histogram(QUEUE_WAIT, "How long a window waited for the model."),
+            batch_windows: from.histogram(BATCH, "Windows in a batch."),
+            inference_seconds: from.histogram(INFERENCE, "Time a batch takes."),
+            scored_total,
+            shed_total,
+            cancelled_total,
+            failed_total,
+        }
+    }
+}
+
+impl Counters {
+    /// Counts one of this value.
+    pub fn increment(&self, value: &str) {
+        if let Some((_, counter)) = self.0.iter().find(|(bound, _)| bound == value) {
+            counter.increment(1);
+        }
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        self.0.decrement(self.1);
+    }
+}
+
+impl Seconds {
+    /// Adds a duration.
+    pub fn add(&mut self, duration: Duration) {
+        self.rest += duration;
+        let whole = self.rest.as_secs();
+        if whole > 0 {
+            self.counter.increment(whole);
+            self.rest -= Duration::from_secs(whole);
+        }
+    }
+}
+
+/// Where handles come from.
+struct Registration<'a> {
+    recorder: &'a dyn Recorder,
+    model: Option<&'a str>,
+}
+
+const METADATA: Metadata<'static> = Metadata::new(module_path!(), Level::INFO, Some(module_path!()));
+
+impl Registration<'_> {
+    fn key(&self, name: &'static str, labels: &[Label]) -> Key {
+        let model = self.model.map(|model| Label::new("model", model.to_owned()));
+        Key::from_parts(name, model.into_iter().chain(labels.iter().cloned()).collect::<Vec<_>>())
+    }
+
+    fn labelled_counter(&self, name: &'static str, labels: &[Label]) -> Counter {
+        let counter = self.recorder.register_counter(&self.key(name, labels), &METADATA);
+        // Seen at 0 from the start, so that a rate over the first one is right.
+        counter.increment(0);
+        counter
+    }
+
+    fn counter(&self, name: &'static str, help: &'static str) -> Counter {
+        self.recorder.describe_counter(KeyName::from(name), None, help.into());
+        self.labelled_counter(name, &[])
+    }
+
+    fn counters(&self, name: &'static str, help: &'static str, label: &'static str, values: &[&str]) -> Counters {
+        self.recorder.describe_counter(KeyName::from(name), None, help.into());
+        let bind = |value: &&str| {
+            let value = (*value).to_owned();
+            (value.clone(), self.labelled_counter(name, &[Label::new(label, value)]))
+        };
+        Counters(values.iter().map(bind).collect())
+    }
+
+    fn gauge(&self, name: &'static str, help: &'static str) -> Gauge {
+        self.recorder.describe_gauge(KeyName::from(name), None, help.into());
+        let gauge = self.recorder.register_gauge(&self.key(name, &[]), &METADATA);
+        gauge.set(0.0);
+        gauge
+    }
+
+    fn histogram(&self, name: &'static str, help: &'static str) -> Histogram {
+        self.recorder.describe_histogram(KeyName::from(name), None, help.into());
+        self.recorder.register_histogram(&self.key(name, &[]), &METADATA)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line<'a>(text: &'a str, start: &str) -> &'a str {
+        text.lines().find(|line| line.starts_with(start)).unwrap_or_else(|| panic!("no {start} in\n{text}"))
+    }
+
+    #[test]
+    fn two_recorders_do_not_mix() {
+        let (a, b) = (recorder(), recorder());
+        let (of_a, of_b) = (Metrics::new(&a), Metrics::new(&b));
+        of_a.calls_ended_total.increment("idle");
+        let two = of_a.live(2);
+        let three = of_a.live(3);
+        drop(two);
+        let text = a.handle().render();
+        assert_eq!(line(&text, "undertone_legs_live "), "undertone_legs_live 3");
+        assert_eq!(
+            line(&text, "undertone_calls_ended_total{reason=\"idle\"}"),
+            "undertone_calls_ended_total{reason=\"idle\"} 1"
+        );
+        let text = b.handle().render();
+        assert_eq!(line(&text, "undertone_legs_live "), "undertone_legs_live 0");
+        assert_eq!(
+            line(&text, "undertone_calls_ended_total{reason=\"idle\"}"),
+            "undertone_calls_ended_total{reason=\"idle\"} 0"
+        );
+        drop((three, of_b));
+    }
+
+    #[test]
+    fn seconds_lose_nothing() {
+        let recorder = recorder();
+        let mut seconds = Metrics::new(&recorder).audio_received();
+        for _ in 0..155 {
+            seconds.add(Duration::from_millis(20));
+        }
+        seconds.add(Duration::from_secs(5));
+        let text = recorder.handle().render();
+        assert_eq!(line(&text, AUDIO_RECEIVED), "undertone_audio_received_seconds_total 8");
+    }
+
+    #[test]
+    fn histograms_have_buckets_and_models_a_label() {
+        let recorder = recorder();
+        let model = ModelMetrics::new(&recorder, "m", &["angry".to_owned()]);
+        model.inference_seconds.record(0.0003);
+        model.events_total.increment(UNCERTAIN);
+        let text = recorder.handle().render();
+        assert!(line(&text, "undertone_inference_seconds_bucket{model=\"m\",le=\"0.0005\"}").ends_with(" 1"));
+        assert!(line(&text, "undertone_events_total{model=\"m\",label=\"uncertain\"}").ends_with(" 1"));
+        assert!(line(&text, "undertone_events_total{model=\"m\",label=\"angry\"}").ends_with(" 0"));
+    }
+}
