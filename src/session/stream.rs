@@ -221,7 +221,7 @@ async fn sleep_until(wake: Option<Instant>) {
 
 #[cfg(test)]
 mod tests {
-    use metrics::{END_REASONS, NOT_SCORED_REASONS};
+    use super::metrics::{END_REASONS, NOT_SCORED_REASONS};
 
     use super::*;
 
