@@ -1,9 +1,10 @@
 //! The worker by its handle: what is answered, whatever the backend does. Futures are polled by hand, and nothing sleeps.
 
 use std::{
+    path::Path,
     pin::Pin,
     sync::{
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
         mpsc,
     },
     task::{Context, Poll, Waker},
@@ -267,6 +268,54 @@ fn many_legs_on_several_threads_are_all_answered_with_their_own() {
     legs.into_iter().for_each(|leg| leg.join().unwrap());
     handle.close();
     worker.join().unwrap().unwrap();
+}
+
+#[test]
+fn a_real_network_answers_a_window_alike_alone_and_in_a_batch() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/models/tiny");
+    let runtime = model::onnx::Runtime::load(None).unwrap();
+    let model = Arc::new(model::Model::load(runtime, &dir, model::onnx::Options::default()).unwrap());
+    let window = |leg: u16| (0..46_200_u32).map(|index| (f32::from(leg) + index as f32).sin()).collect::<Vec<_>>();
+    let mut rows = Vec::new();
+    for max_batch in [1, 8] {
+        let (handle, worker) = pair(options(64, max_batch), Metrics::default(), Arc::clone(&model)).unwrap();
+        let mut answers: Vec<_> = (0..10).map(|leg| Box::pin(handle.infer(leg.into(), window(leg)))).collect();
+        // A window of another length fails alone.
+        let odd = handle.infer(10, vec![0.0; 7]);
+        handle.close();
+        worker.run().unwrap();
+        assert!(matches!(wait(odd), Outcome::Failed(error) if error.contains("7 numbers")));
+        rows.push(answers.iter_mut().map(wait).collect::<Vec<_>>());
+    }
+    for (alone, batched) in rows[0].iter().zip(&rows[1]) {
+        let (Outcome::Logits(alone), Outcome::Logits(batched)) = (alone, batched) else {
+            panic!("{alone:?} {batched:?}")
+        };
+        assert_eq!((alone.len(), batched.len()), (6, 6));
+        assert!(alone.iter().zip(batched).all(|(a, b)| (a - b).abs() < 1e-4), "{alone:?} is not {batched:?}");
+    }
+    assert_ne!(rows[0][0], rows[0][1]);
+}
+
+#[test]
+fn every_window_is_counted_once() {
+    let counts: [Arc<AtomicU64>; 4] = std::array::from_fn(|_| Arc::default());
+    let [scored, shed, cancelled, failed] = counts.each_ref().map(|count| Counter::from_arc(Arc::clone(count)));
+    let metrics = Metrics {
+        scored_total: scored,
+        shed_total: shed,
+        cancelled_total: cancelled,
+        failed_total: failed,
+        ..Metrics::default()
+    };
+    let (handle, worker) = pair(options(6, 4), metrics, numbers).unwrap();
+    let mut answers: Vec<_> = [1.0, 2.0, 3.0, FAILS, 5.0, 6.0, 7.0].map(|number| infer(&handle, 1, number)).into();
+    drop(answers.pop());
+    handle.close();
+    let refused = infer(&handle, 1, 8.0);
+    worker.run().unwrap();
+    answers.into_iter().chain([refused]).for_each(|answer| drop(wait(answer)));
+    assert_eq!(counts.map(|count| count.load(Ordering::Relaxed)), [4, 1, 1, 2]);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::{
     time::Instant,
 };
 
-use zeroize::Zeroize;
+use zeroize::{Zeroize, Zeroizing};
 
 use super::{
     Backend, Intake, Request, Shared,
@@ -33,8 +33,8 @@ struct Thread<'a> {
     shared: &'a Shared,
     backend: &'a dyn Backend,
     classifier: Box<dyn Classifier>,
-    /// The windows of a batch, one after another.
-    gathered: Vec<f32>,
+    /// The windows of a batch, one after another. Kept for the next batch, wiped when there is none and at the end.
+    gathered: Zeroizing<Vec<f32>>,
 }
 
 /// What became of one run.
@@ -68,7 +68,7 @@ impl Worker {
         thread::scope(|scope| {
             let mut threads = Vec::with_capacity(classifiers.len());
             for (index, classifier) in classifiers.into_iter().enumerate() {
-                let mut own = Thread { shared, backend, classifier, gathered: Vec::new() };
+                let mut own = Thread { shared, backend, classifier, gathered: Zeroizing::default() };
                 let run = move || {
                     let outcome = catch_unwind(AssertUnwindSafe(|| own.run()))
                         .unwrap_or_else(|panic| Err(Stopped(panic_text(&*panic))));
@@ -116,7 +116,7 @@ impl Thread<'_> {
     }
 
     /// The next batch, or `None` when there will be no more.
-    fn wait(&self) -> Option<Vec<Due<Request>>> {
+    fn wait(&mut self) -> Option<Vec<Due<Request>>> {
         let shared = self.shared;
         let mut state = shared.lock();
         loop {
@@ -139,6 +139,12 @@ impl Thread<'_> {
                     shared.wake.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0
                 }
                 Next::Empty if state.intake != Intake::Open => return None,
+                Next::Empty if !self.gathered.is_empty() => {
+                    drop(state);
+                    // Not after every batch: it takes about 6 µs a window, and the next batch overwrites them.
+                    self.gathered.zeroize();
+                    shared.lock()
+                }
                 Next::Empty => shared.wake.wait(state).unwrap_or_else(PoisonError::into_inner),
             };
         }
@@ -160,7 +166,6 @@ impl Thread<'_> {
             gathered.clear();
             requests.iter().for_each(|request| gathered.extend_from_slice(&request.window));
             let outcome = self.run_windows(&gathered, requests.len());
-            gathered.zeroize();
             self.gathered = gathered;
             match outcome {
                 Run::Logits(logits) => {

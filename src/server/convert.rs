@@ -2,8 +2,6 @@
 
 mod request;
 mod response;
-#[cfg(test)]
-mod tests;
 
 pub(super) use request::{call, input, no_message, recording};
 pub(super) use response::{analyze_response, classify_response, model};

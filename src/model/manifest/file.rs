@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use toml::Spanned;
 
 use super::{FORMAT, Manifest};
-use crate::features::Standardization;
+use crate::features::{self, Standardization};
 
 /// What the manifest is called in a model's folder.
 pub const FILE_NAME: &str = "manifest.toml";
@@ -77,6 +77,9 @@ pub enum Error {
         /// What is wrong with it.
         problem: String,
     },
+    /// Holds what no features can be made with.
+    #[error("the manifest is invalid: {0}")]
+    Features(#[from] features::Error),
     /// The network is not the one that the manifest was written for.
     #[error(
         "{} has SHA-256 {actual}, expected {expected}; copy network and manifest again together from where the model was made",

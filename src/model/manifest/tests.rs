@@ -113,17 +113,17 @@ fn values_that_do_not_fit_are_told_by_field() {
         (|m| m.network.sha256.truncate(63), &["network.sha256", "64"]),
         (|m| m.network.sha256 = m.network.sha256.to_uppercase(), &["network.sha256", "lower case"]),
         (|m| m.network.output = "windows".into(), &["network", "input and output"]),
-        (|m| m.window.frames = 0, &["window.frames"]),
-        (|m| m.window.min_seconds = 7.0, &["window.min_seconds", "is 7", "6.97"]),
+        (|m| m.window.frames = 0, &["window.frames = 0"]),
+        (|m| m.window.min_seconds = 7.0, &["window.min_seconds = 7", "6.96"]),
         (|m| m.window.min_seconds = f32::NAN, &["window.min_seconds"]),
-        (|m| m.window.min_speech_ratio = 1.5, &["window.min_speech_ratio", "1.5"]),
-        (|m| m.window.clear_after_seconds = 0.0, &["window.clear_after_seconds"]),
+        (|m| m.window.min_speech_ratio = 1.5, &["window.min_speech_ratio = 1.5"]),
+        (|m| m.window.clear_after_seconds = -1.0, &["window.clear_after_seconds"]),
         (|m| m.calibration.temperature = 0.0, &["calibration.temperature", "is 0", "positive"]),
         (|m| m.calibration.uncertain_below = 1.0, &["calibration.uncertain_below"]),
-        (|m| m.standardization.mean.truncate(153), &["standardization.mean", "has 153", "154", "thesis154"]),
-        (|m| m.standardization.deviation.push(1.0), &["standardization.deviation", "has 155"]),
-        (|m| m.standardization.mean[7] = f32::INFINITY, &["standardization.mean", "index 7"]),
-        (|m| m.standardization.deviation[9] = 0.0, &["standardization.deviation", "is 0 at index 9"]),
+        (|m| m.standardization.mean.truncate(153), &["standardization", "153 means", "154 of each"]),
+        (|m| m.standardization.deviation.push(1.0), &["standardization", "155 deviations"]),
+        (|m| m.standardization.mean[7] = f32::INFINITY, &["standardization", "finite"]),
+        (|m| m.standardization.deviation[9] = 0.0, &["standardization", "above 0"]),
         (|m| m.metrics.extend([("validation_uar".into(), f64::NAN)]), &["metrics", "validation_uar"]),
     ];
     let valid = tiny::manifest(b"");
@@ -143,6 +143,14 @@ fn a_manifest_made_invalid_by_hand_is_not_loaded() {
     assert_tells(
         &told_of(|text| text.replace("temperature = 1.5", "temperature = -1.0")),
         &["calibration.temperature"],
+    );
+    assert_tells(
+        &told_of(|text| text.replace("hop_samples = 512", "hop_samples = 256")),
+        &["hop_samples = 256", "thesis154", "512"],
+    );
+    assert_tells(
+        &told_of(|text| text.replace("sample_rate_hz = 22050", "sample_rate_hz = 0")),
+        &["sample_rate_hz = 0", "22050"],
     );
     assert_tells(&told_of(|text| text.replace("file = \"model.onnx\"", "file = \"../x\"")), &["network.file", "../x"]);
 }

@@ -7,7 +7,6 @@ use std::{
 };
 
 use super::{Error, FORMAT, Manifest, UNCERTAIN};
-use crate::features::Standardization;
 
 /// Longest name of a model; as long as a leg's id may be.
 const MAX_NAME_CHARACTERS: usize = 64;
@@ -35,9 +34,11 @@ impl Manifest {
             return invalid("bandwidths", "is empty; name what it was trained for: \"wide\", \"telephone\" or both");
         }
         self.validate_network()?;
-        self.validate_window()?;
+        // Before the window, whose length in seconds is told from it.
+        self.front_end.validate()?;
+        self.window.validate(&self.front_end)?;
         self.calibration.validate().or_else(|error| invalid("calibration", error))?;
-        self.validate_standardization()?;
+        self.standardization.validate(self.front_end.values())?;
         if let Some((name, score)) = self.metrics.iter().find(|(_, score)| !score.is_finite()) {
             return invalid("metrics", format_args!("{name:?} is {score}; leave out what could not be measured"));
         }
@@ -84,56 +85,6 @@ impl Manifest {
         }
         if network.input.is_empty() || network.output.is_empty() || network.input == network.output {
             return invalid("network", "needs the names of the graph's input and output, and they differ");
-        }
-        Ok(())
-    }
-
-    fn validate_window(&self) -> Result<(), Error> {
-        let window = &self.window;
-        let (hop, rate) = (self.front_end.hop_samples(), self.front_end.sample_rate_hz());
-        if window.frames == 0 {
-            return invalid("window.frames", "is 0, expected at least 1");
-        }
-        // In double precision, because single loses frames beyond 2^24 samples.
-        let seconds = window.frames as f64 * hop as f64 / f64::from(rate);
-        if !(window.min_seconds > 0.0 && f64::from(window.min_seconds) <= seconds) {
-            return invalid(
-                "window.min_seconds",
-                format_args!("is {}, expected more than 0 and at most the window's {seconds:.2}", window.min_seconds),
-            );
-        }
-        if !(0.0..=1.0).contains(&window.min_speech_ratio) {
-            return invalid("window.min_speech_ratio", format_args!("is {}, expected 0 to 1", window.min_speech_ratio));
-        }
-        if !(window.clear_after_seconds.is_finite() && window.clear_after_seconds > 0.0) {
-            return invalid(
-                "window.clear_after_seconds",
-                format_args!("is {}, expected a positive number of seconds", window.clear_after_seconds),
-            );
-        }
-        Ok(())
-    }
-
-    fn validate_standardization(&self) -> Result<(), Error> {
-        let Standardization { mean, deviation } = &self.standardization;
-        let values = self.front_end.values();
-        for (field, row) in [("standardization.mean", mean), ("standardization.deviation", deviation)] {
-            if row.len() != values {
-                let name = self.front_end.name();
-                return invalid(
-                    field,
-                    format_args!("has {} values, expected the {values} of front end {name}; train again", row.len()),
-                );
-            }
-        }
-        if let Some(column) = mean.iter().position(|mean| !mean.is_finite()) {
-            return invalid("standardization.mean", format_args!("is {} at index {column}; train again", mean[column]));
-        }
-        if let Some(column) = deviation.iter().position(|deviation| !(deviation.is_finite() && *deviation > 0.0)) {
-            return invalid(
-                "standardization.deviation",
-                format_args!("is {} at index {column}, expected a positive number; train again", deviation[column]),
-            );
         }
         Ok(())
     }

@@ -1,0 +1,65 @@
+//! Inference that fails for good.
+
+use std::{fs, sync::Arc};
+
+use tonic::Code;
+use undertone::{
+    model::{Classifier, Error, Model},
+    server::proto::{AnalyzeConfig, EndReason, NotScoredReason, emotion_event::Outcome},
+};
+
+use crate::harness::{Harness, config, customer, tiny, voice};
+
+/// Fails in a way that no other classifier could mend.
+struct Broken;
+
+impl Classifier for Broken {
+    fn run(&mut self, _windows: &[f32], _batch: usize) -> Result<Vec<f32>, Error> {
+        panic!("the accelerator at 0xdeadbeef fell off the bus")
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_that_fails_ends_its_calls_and_harms_no_other() {
+    // The same network under another name.
+    let dir = tempfile::tempdir().unwrap();
+    let manifest = fs::read_to_string(tiny().join("manifest.toml")).unwrap();
+    fs::write(dir.path().join("manifest.toml"), manifest.replace("name = \"tiny\"", "name = \"broken\"")).unwrap();
+    fs::copy(tiny().join("model.onnx"), dir.path().join("model.onnx")).unwrap();
+    let mut config = config();
+    config.models.push(dir.path().to_owned());
+    let made = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let harness = Harness::with_backend(&config, |model: &Arc<Model>| {
+        let (model, made) = (Arc::clone(model), Arc::clone(&made));
+        move || -> Result<Box<dyn Classifier>, Error> {
+            if model.manifest.name == "tiny" {
+                return Ok(Box::new(model.session()?));
+            }
+            match made.fetch_add(1, std::sync::atomic::Ordering::Relaxed) {
+                0 => Ok(Box::new(Broken)),
+                _ => Err(Error::Inference("no accelerator at 0xdeadbeef".to_owned())),
+            }
+        }
+    })
+    .await;
+
+    let good = harness.acknowledged("good").await;
+    let of_broken = |call_id| AnalyzeConfig { model: Some("broken".to_owned()), ..customer(call_id) };
+    let bad = harness.call(of_broken("bad")).await;
+    bad.speak(&voice(3.0)).await;
+    let closed = bad.closed().await;
+    assert_eq!(closed.summaries(EndReason::Failed)[0].scored_windows, 0);
+    let failed = Some(Outcome::NotScored(NotScoredReason::Failed.into()));
+    assert!(closed.events().iter().any(|event| event.outcome == failed), "{closed:?}");
+    let status = closed.refused(Code::Internal);
+    assert!(!status.message().contains("deadbeef") && status.message().contains("another model"), "{status:?}");
+
+    harness.call(of_broken("late")).await.closed().await.refused(Code::Internal);
+    eventually!(harness.get("/readyz").0, 503);
+
+    good.speak(&voice(3.0)).await;
+    let closed = good.end().await;
+    assert!(closed.status.is_ok(), "{closed:?}");
+    assert!(closed.summaries(EndReason::Completed)[0].scored_windows >= 3);
+    harness.stop().await;
+}

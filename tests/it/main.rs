@@ -1,0 +1,22 @@
+//! The whole server, in this process, on free ports, with the real ONNX Runtime and a tiny model, driven by a real client.
+
+#[macro_use]
+mod harness;
+
+mod admin;
+mod classify;
+mod config;
+mod drain;
+mod exchange;
+mod failure;
+mod fields;
+mod health;
+mod idle;
+mod models;
+mod reflection;
+mod refusals;
+mod roles;
+mod slow_reader;
+mod startup;
+mod two_clients;
+mod vanish;

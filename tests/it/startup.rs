@@ -1,0 +1,190 @@
+//! The program itself: what it prints, how it ends, and what it says when it cannot start.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    net::{SocketAddr, TcpListener},
+    path::Path,
+    process::{Child, Command, ExitStatus, Output, Stdio},
+};
+
+use tonic::Code;
+use undertone::server::proto::{EndReason, emotion_service_client::EmotionServiceClient};
+
+use crate::{
+    harness::{Call, connect, customer, get, tiny, voice, within},
+    slow_reader::narrow_call,
+};
+
+fn undertone() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_undertone"));
+    command.arg("serve").args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]).stdin(Stdio::null());
+    command
+}
+
+/// The one line on standard error of a server that must not start.
+fn complaint(command: &mut Command) -> String {
+    let Output { status, stdout, stderr } = command.output().unwrap();
+    let stderr = String::from_utf8(stderr).unwrap();
+    assert_eq!(status.code(), Some(1), "{stderr}");
+    assert!(stdout.is_empty());
+    let lines: Vec<&str> = stderr.lines().collect();
+    let [line] = lines.as_slice() else { panic!("not one line:\n{stderr}") };
+    (*line).to_owned()
+}
+
+/// Complains of a model that has these files.
+fn model_complaint(manifest: Option<&str>, network: Option<&[u8]>) -> String {
+    let dir = tempfile::tempdir().unwrap();
+    if let Some(manifest) = manifest {
+        fs::write(dir.path().join("manifest.toml"), manifest).unwrap();
+    }
+    if let Some(network) = network {
+        fs::write(dir.path().join("model.onnx"), network).unwrap();
+    }
+    let line = complaint(undertone().arg("--model").arg(dir.path()));
+    assert!(line.contains(&*dir.path().to_string_lossy()), "{line}");
+    line
+}
+
+#[test]
+fn a_model_that_is_missing_or_corrupt_is_told() {
+    let manifest = fs::read_to_string(tiny().join("manifest.toml")).unwrap();
+    let network = fs::read(tiny().join("model.onnx")).unwrap();
+    let line = complaint(undertone().args(["--model", "no/such/model"]));
+    assert!(line.contains("no/such/model"), "{line}");
+    let line = model_complaint(Some(&manifest), None);
+    assert!(line.contains("model.onnx"), "{line}");
+    let line = model_complaint(Some(&manifest), Some(&network[..network.len() / 2]));
+    assert!(line.contains("sha256") || line.contains("SHA-256"), "{line}");
+    let line = model_complaint(Some("format = 1"), Some(&network));
+    assert!(line.contains("manifest.toml"), "{line}");
+}
+
+#[test]
+fn a_manifest_that_does_not_fit_its_model_is_told() {
+    let manifest = fs::read_to_string(tiny().join("manifest.toml")).unwrap();
+    let network = fs::read(tiny().join("model.onnx")).unwrap();
+    let other = manifest.replace("output = \"logits\"", "output = \"scores\"");
+    let line = model_complaint(Some(&other), Some(&network));
+    assert!(line.contains("scores") && line.contains("logits"), "{line}");
+}
+
+#[test]
+fn a_missing_onnx_runtime_is_told() {
+    let nowhere = Path::new("/nowhere/libonnxruntime.so");
+    let line = complaint(undertone().env("ORT_DYLIB_PATH", nowhere).arg("--model").arg(tiny()));
+    assert!(line.contains("/nowhere/libonnxruntime.so") && line.contains("make setup"), "{line}");
+}
+
+#[test]
+fn a_port_in_use_is_told() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    for flag in ["--listen", "--admin"] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_undertone"));
+        command.args(["serve", "--model"]).arg(tiny());
+        let free = if flag == "--listen" { "--admin" } else { "--listen" };
+        let line = complaint(command.args([flag, &address, free, "127.0.0.1:0"]).env("UNDERTONE_LOG__FILTER", "warn"));
+        assert!(line.contains(&address) && line.contains(&flag[2..]), "{line}");
+    }
+}
+
+#[test]
+fn a_wrong_configuration_is_told_before_anything_is_loaded() {
+    let line = complaint(undertone().args(["--model", "no/such/model"]).env("UNDERTONE_SESSION__MAX_LEGS", "0"));
+    assert!(line.contains("session.max_legs"), "{line}");
+    let line = complaint(undertone().env("UNDERTONE_SESSION__MAXLEGS", "1"));
+    assert!(line.contains("maxlegs"), "{line}");
+}
+
+#[test]
+fn the_environment_overrides_the_file_and_flags_override_both() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("undertone.toml");
+    fs::write(&file, "listen = '127.0.0.1:1'\nadmin = '127.0.0.1:2'\n[session]\nmax_legs = 3\nevent_buffer = 4")
+        .unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_undertone"))
+        .args(["serve", "--dump-config", "--listen", "127.0.0.1:7", "--config"])
+        .arg(&file)
+        .env("UNDERTONE_LISTEN", "127.0.0.1:8")
+        .env("UNDERTONE_ADMIN", "127.0.0.1:9")
+        .env("UNDERTONE_SESSION__MAX_LEGS", "5")
+        .env("UNDERTONE_SESSION__IDLE_TIMEOUT", "1m")
+        .output()
+        .unwrap();
+    assert!(output.status.success());
+    let dumped = dir.path().join("dumped.toml");
+    fs::write(&dumped, output.stdout).unwrap();
+    let config = undertone::config::Config::load(Some(&dumped), &Default::default()).unwrap();
+    assert_eq!((config.listen.port(), config.admin.port()), (7, 9));
+    assert_eq!((config.session.max_legs, config.session.event_buffer), (5, 4));
+    assert_eq!(config.session.idle_timeout.as_secs(), 60);
+}
+
+/// A server in a process of its own; killed when it is dropped.
+struct Program(Child);
+
+impl Program {
+    /// Starts it and reads both addresses from its one line.
+    fn start() -> (Self, SocketAddr, SocketAddr) {
+        let mut child =
+            undertone().arg("--model").arg(tiny()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        let told: serde_json::Value = serde_json::from_str(&line).unwrap();
+        let address = |key: &str| told[key].as_str().unwrap().parse().unwrap();
+        let (grpc, admin) = (address("grpc"), address("admin"));
+        (Self(child), grpc, admin)
+    }
+
+    fn signal(&self, name: &str) {
+        let pid = self.0.id().to_string();
+        assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
+    }
+
+    async fn ended(mut self) -> ExitStatus {
+        let waiting = tokio::task::spawn_blocking(move || self.0.wait().unwrap());
+        within("the end of the program", waiting).await.unwrap()
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signal_drains_the_program() {
+    for signal in ["-TERM", "-INT"] {
+        let (program, grpc, admin) = Program::start();
+        assert_eq!(get(admin, "/readyz").0, 200);
+        let mut call = Call::open(EmotionServiceClient::new(connect(grpc).await)).await;
+        call.send(undertone::server::proto::analyze_request::Message::Config(customer("c"))).await;
+        call.speak(&voice(2.0)).await;
+        call.event().await;
+        program.signal(signal);
+        let closed = call.closed().await;
+        assert_eq!(closed.summaries(EndReason::Draining).len(), 1);
+        closed.refused(Code::Unavailable);
+        assert!(program.ended().await.success(), "{signal}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_signal_ends_the_program_at_once() {
+    let (program, grpc, admin) = Program::start();
+    // Who never reads is waited for, to the deadline of 20 s.
+    let call = narrow_call(grpc).await;
+    call.speak(&voice(20.0)).await;
+    eventually!(get(admin, "/metrics").1.contains("undertone_audio_received_seconds_total 20"), true);
+    program.signal("-TERM");
+    eventually!(get(admin, "/readyz").0, 503);
+    let began = std::time::Instant::now();
+    program.signal("-TERM");
+    assert_eq!(program.ended().await.code(), Some(1));
+    assert!(began.elapsed() < std::time::Duration::from_secs(15), "{:?}", began.elapsed());
+    drop(call);
+}
