@@ -32,7 +32,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "MS", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=2000))]
     chunk_ms: u64,
     /// Times real time
-    #[arg(long, value_name = "N", default_value = "1", value_parser = speed)]
+    #[arg(long, value_name = "N", default_value = "1", value_parser = client::speed)]
     speed: f64,
     /// Who speaks: one a channel, left first, parted by commas
     #[arg(long, value_name = "ROLE", default_value = "customer", value_delimiter = ',')]
@@ -99,13 +99,5 @@ fn lines(response: &AnalyzeResponse, rate_hz: u32) -> Vec<String> {
         Some(Message::Summary(summary)) => text::summary(summary, rate_hz),
         // A newer server may say what this program does not know.
         None => Vec::new(),
-    }
-}
-
-/// A positive, finite number of times.
-fn speed(text: &str) -> Result<f64, String> {
-    match text.parse() {
-        Ok(speed) if f64::is_finite(speed) && speed > 0.0 => Ok(speed),
-        _ => Err("expected a number above 0, such as 1 or 8".to_owned()),
     }
 }

@@ -57,6 +57,11 @@ pub(crate) struct Options {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Role(pb::Role);
 
+impl Role {
+    /// The caller or called customer.
+    pub(crate) const CUSTOMER: Self = Self(pb::Role::Customer);
+}
+
 impl FromStr for Role {
     type Err = String;
 
@@ -92,6 +97,12 @@ impl Audio {
     /// How long it is.
     pub(crate) fn seconds(&self) -> f64 {
         self.data.len() as f64 / (self.bytes_per_instant() * self.sample_rate_hz as usize) as f64
+    }
+
+    /// The bytes that go out.
+    #[cfg(test)]
+    pub(crate) fn data(&self) -> &[u8] {
+        &self.data
     }
 
     /// One sample of every channel.
@@ -177,6 +188,14 @@ async fn send(audio: Audio, chunk: Duration, speed: f64, sender: mpsc::Sender<An
         if sender.send(request(Message::Audio(chunk))).await.is_err() {
             return;
         }
+    }
+}
+
+/// How many times real time, as the command line writes it: positive and finite.
+pub(crate) fn speed(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(speed) if f64::is_finite(speed) && speed > 0.0 => Ok(speed),
+        _ => Err("expected a number above 0, such as 1 or 8".to_owned()),
     }
 }
 

@@ -19,10 +19,14 @@ use tracing_subscriber::EnvFilter;
 mod call;
 mod classify;
 mod client;
+mod dataset;
+mod demo;
+mod evaluate;
 mod features;
 mod proto_json;
 mod serve;
 mod text;
+mod train;
 
 /// The model that is used when none is named, as a path in a checkout.
 const DEFAULT_MODEL: &str = "models/cnn-bilstm";
@@ -37,10 +41,14 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Classify(classify::Args),
-    Call(call::Args),
-    Features(features::Args),
+    Demo(demo::Args),
     Serve(serve::Args),
+    Call(call::Args),
+    Classify(classify::Args),
+    Features(features::Args),
+    Dataset(dataset::Args),
+    Train(train::Args),
+    Evaluate(evaluate::Args),
 }
 
 impl Command {
@@ -50,10 +58,14 @@ impl Command {
             log_to_stderr();
         }
         match self {
-            Self::Classify(args) => classify::run(args),
-            Self::Call(args) => call::run(args),
-            Self::Features(args) => features::run(args),
+            Self::Demo(args) => demo::run(args),
             Self::Serve(args) => serve::run(args),
+            Self::Call(args) => call::run(args),
+            Self::Classify(args) => classify::run(args),
+            Self::Features(args) => features::run(args),
+            Self::Dataset(args) => dataset::run(args),
+            Self::Train(args) => train::run(args),
+            Self::Evaluate(args) => evaluate::run(args),
         }
     }
 }

@@ -8,12 +8,15 @@ use std::path::PathBuf;
 
 mod actors;
 mod check;
+mod condition;
 mod name;
 mod read;
 pub mod tables;
 
 pub use actors::{Split, parse_actors, split};
+pub(crate) use check::audio_hash;
 pub use check::{Duplicate, Fault, Report, check};
+pub use condition::Condition;
 pub use name::ClipName;
 
 /// What the six-emotion corpora tell apart, in the order of a model's logits.

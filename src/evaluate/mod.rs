@@ -1,4 +1,283 @@
 //! Scores of a model on labelled recordings.
+//!
+//! Clips go through the code that serves calls: the line, the gate if asked for, the window's rule, assembly, ONNX Runtime,
+//! calibration. Three windows are told apart ([`Window`]); every clip is heard cold, without anything of the speaker before.
+
+use serde::Serialize;
+
+use crate::{
+    audio::file,
+    corpus::{Clip, Condition, LABELS, tables},
+    features::{
+        assemble::assemble,
+        listen::RawFrames,
+        window::{WindowOptions, served},
+    },
+    model::{Classifier as _, Manifest, onnx::Session},
+};
 
 pub mod groups;
 pub mod metrics;
+mod window;
+
+pub use window::Window;
+
+use groups::Groups;
+use metrics::{Scored, Scores};
+
+/// Seconds between windows: what a call gets that asks for no other stride.
+const STRIDE_SECONDS: f64 = 0.5;
+
+/// What to measure.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Under which lines.
+    pub conditions: Vec<Condition>,
+    /// Over which windows.
+    pub windows: Vec<Window>,
+    /// Whether the gate decides what is speech; without it all is.
+    pub gate: bool,
+}
+
+/// Scores under one condition over one kind of window. The fields are the command's contract.
+#[derive(Debug, Clone, Serialize)]
+pub struct Outcome {
+    /// The line.
+    pub condition: Condition,
+    /// What was heard of the speaker before: nothing.
+    pub baseline: &'static str,
+    /// "whole", "clip" or the seconds.
+    pub window: String,
+    /// Seconds of a window; null for whole clips.
+    pub window_seconds: Option<f32>,
+    /// Windows that were scored.
+    pub windows: usize,
+    /// The figures; of windows where `window_seconds` is given, else of clips.
+    #[serde(flatten)]
+    pub scores: Scores,
+    /// The figures by who speaks and how.
+    pub groups: Groups,
+    /// Windows that the gate, or too little speech, kept from being scored.
+    pub unscored_windows: usize,
+    /// What people heard in the same clips.
+    pub listeners: Option<Listeners>,
+}
+
+/// How people told the same clips by the voice alone.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Listeners {
+    /// Clips whose votes are known.
+    pub clips: usize,
+    /// Part of all votes that is for the emotion played.
+    pub accuracy: f64,
+    /// Part of the clips for whose emotion most voted; an emotion level with others counts by its share.
+    pub plurality_accuracy: f64,
+}
+
+/// What can go wrong as a whole; a clip that cannot be read is left out and named instead.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The model tells other things apart than the corpus.
+    #[error("the model's labels are {0}, the corpus's {corpus}: they cannot be compared", corpus = LABELS.join(", "))]
+    Labels(String),
+    /// A window longer than the model's.
+    #[error(
+        "a window of {seconds} s is longer than the model's {most:.2} s: ask for a shorter one, or for whole clips"
+    )]
+    TooLong {
+        /// Asked for.
+        seconds: f32,
+        /// The model's.
+        most: f32,
+    },
+    /// Nothing was scored.
+    #[error("no clip could be scored: {0}")]
+    Nothing(String),
+    /// Features could not be made.
+    #[error(transparent)]
+    Features(#[from] crate::features::Error),
+    /// The network failed.
+    #[error(transparent)]
+    Model(#[from] crate::model::Error),
+}
+
+/// All that is scored under one condition over one kind of window.
+struct Pile<'a> {
+    condition: Condition,
+    window: Window,
+    scored: Vec<(&'a Clip, Scored)>,
+    windows: usize,
+    unscored: usize,
+}
+
+/// Runs `clips` through a model. Clips that cannot be read are named in `left_out`; `progress` is called once a clip.
+///
+/// # Errors
+/// An [`Error`] where labels or windows do not fit the model, the network fails, or nothing could be scored.
+pub fn evaluate(
+    manifest: &Manifest,
+    session: &mut Session,
+    clips: &[&Clip],
+    options: &Options,
+    left_out: &mut Vec<String>,
+    progress: impl Fn(),
+) -> Result<Vec<Outcome>, Error> {
+    let model_labels: Vec<&str> = manifest.labels.iter().map(String::as_str).collect();
+    if model_labels != LABELS {
+        return Err(Error::Labels(model_labels.join(", ")));
+    }
+    for window in &options.windows {
+        window.validate(manifest)?;
+    }
+    let mut piles: Vec<Pile<'_>> = options
+        .conditions
+        .iter()
+        .flat_map(|&condition| {
+            options.windows.iter().map(move |&window| Pile {
+                condition,
+                window,
+                scored: vec![],
+                windows: 0,
+                unscored: 0,
+            })
+        })
+        .collect();
+    for &clip in clips {
+        progress();
+        let recording = match file::read(&clip.path) {
+            Ok(recording) => recording,
+            Err(error) => {
+                left_out.push(error.to_string());
+                continue;
+            }
+        };
+        let rate_hz = recording.sample_rate_hz;
+        let samples = recording.into_mono();
+        for &condition in &options.conditions {
+            let heard = condition.apply(samples.clone(), rate_hz).map_err(crate::features::Error::from);
+            let raw = match heard
+                .and_then(|(samples, hz)| Ok(RawFrames::of(&samples, hz, &manifest.front_end, options.gate)?))
+            {
+                Ok(raw) => raw,
+                Err(error) => {
+                    left_out.push(format!("{}: {error}", clip.path.display()));
+                    break;
+                }
+            };
+            for pile in piles.iter_mut().filter(|pile| pile.condition == condition) {
+                pile.add(clip, &raw, manifest, session)?;
+            }
+        }
+    }
+    let reason = || left_out.first().cloned().unwrap_or_else(|| "there is no clip of these actors".to_owned());
+    piles.into_iter().map(|pile| pile.outcome(&manifest.labels).ok_or_else(|| Error::Nothing(reason()))).collect()
+}
+
+impl<'a> Pile<'a> {
+    fn add(
+        &mut self,
+        clip: &'a Clip,
+        raw: &RawFrames,
+        manifest: &Manifest,
+        session: &mut Session,
+    ) -> Result<(), Error> {
+        let (windows, unscored) = cut(raw, self.window, manifest)?;
+        self.unscored += unscored;
+        if windows.is_empty() {
+            return Ok(());
+        }
+        let logits = session.run(&windows.concat(), windows.len())?;
+        let labels = manifest.labels.len();
+        let rows: Vec<Vec<f32>> =
+            logits.chunks_exact(labels).map(|row| manifest.calibration.judge(row).probabilities).collect();
+        self.windows += rows.len();
+        let scored = |probabilities| Scored { actor: clip.actor.clone(), label: clip.label, probabilities };
+        match self.window {
+            Window::Seconds(_) => self.scored.extend(rows.into_iter().map(|row| (clip, scored(row)))),
+            Window::Whole | Window::Clip => {
+                let count = rows.len() as f32;
+                let mean = (0..labels).map(|label| rows.iter().map(|row| row[label]).sum::<f32>() / count).collect();
+                self.scored.push((clip, scored(mean)));
+            }
+        }
+        Ok(())
+    }
+
+    fn outcome(self, labels: &[String]) -> Option<Outcome> {
+        let all: Vec<Scored> = self.scored.iter().map(|(_, scored)| scored.clone()).collect();
+        let mut scores = Scores::of(&all, labels)?;
+        let mut clips: Vec<&Clip> = self.scored.iter().map(|(clip, _)| *clip).collect();
+        clips.dedup_by_key(|clip| &clip.path);
+        scores.clips = clips.len();
+        Some(Outcome {
+            condition: self.condition,
+            baseline: "cold",
+            window: self.window.to_string(),
+            window_seconds: self.window.seconds(),
+            windows: self.windows,
+            groups: Groups::of(self.scored.iter().map(|(clip, scored)| (*clip, scored)), labels.len()),
+            scores,
+            unscored_windows: self.unscored,
+            listeners: Listeners::of(&clips),
+        })
+    }
+}
+
+impl Listeners {
+    /// The figures over the clips whose votes are known; `None` if those of none are.
+    fn of(clips: &[&Clip]) -> Option<Self> {
+        let votes: Vec<(usize, tables::Votes)> =
+            clips.iter().filter_map(|clip| Some((clip.label, tables::votes(&clip.name)?))).collect();
+        let (mut right, mut all, mut plurality) = (0_u64, 0_u64, 0.0);
+        for (label, votes) in &votes {
+            right += u64::from(votes[*label]);
+            all += votes.iter().map(|&count| u64::from(count)).sum::<u64>();
+            let most = votes.iter().max().copied().unwrap_or_default();
+            if votes[*label] == most {
+                plurality += 1.0 / votes.iter().filter(|&&count| count == most).count() as f64;
+            }
+        }
+        (!votes.is_empty()).then(|| Self {
+            clips: votes.len(),
+            accuracy: right as f64 / all as f64,
+            plurality_accuracy: plurality / votes.len() as f64,
+        })
+    }
+}
+
+/// The windows of a recording, assembled, padded and standardised as in a call, and how many strides gave none.
+fn cut(raw: &RawFrames, window: Window, manifest: &Manifest) -> Result<(Vec<Vec<f32>>, usize), Error> {
+    let options = match window {
+        Window::Clip => {
+            let frames = raw.frames().min(manifest.window.frames);
+            return Ok((vec![assembled(raw, 0..frames, manifest)], 0));
+        }
+        Window::Whole => manifest.window.clone(),
+        Window::Seconds(seconds) => {
+            WindowOptions { frames: window::frames(seconds, manifest), min_seconds: seconds, ..manifest.window.clone() }
+        }
+    };
+    let mut windows = Vec::new();
+    let mut unscored = 0;
+    for stride in served(raw, &manifest.front_end, &options, STRIDE_SECONDS)? {
+        match stride.outcome {
+            Ok(window) => {
+                let place = |frame: u64| usize::try_from(frame).expect("a recording's frames fit into memory");
+                windows.push(assembled(raw, place(window.frames.start)..place(window.frames.end), manifest));
+            }
+            Err(_) => unscored += 1,
+        }
+    }
+    // A clip shorter than a window gives one, padded; where the gate heard speech, if it was asked.
+    if windows.is_empty() && raw.speech.iter().any(|&speech| speech) {
+        windows.push(assembled(raw, 0..raw.frames().min(options.frames), manifest));
+    }
+    Ok((windows, unscored))
+}
+
+fn assembled(raw: &RawFrames, frames: std::ops::Range<usize>, manifest: &Manifest) -> Vec<f32> {
+    let mut window = vec![0.0; manifest.window.frames * manifest.front_end.values()];
+    assemble(raw.range(frames), &mut window);
+    manifest.standardization.apply(&mut window);
+    window
+}

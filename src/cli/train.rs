@@ -1,0 +1,234 @@
+//! `undertone train`: makes a model of labelled recordings.
+
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+
+/// Makes a model of labelled recordings. Needs a build with the trainer: cargo build --release --features train.
+#[derive(Debug, clap::Args)]
+#[cfg_attr(not(feature = "train"), expect(dead_code, reason = "without the trainer the arguments are only checked"))]
+pub(crate) struct Args {
+    /// What to train.
+    #[arg(long, value_enum, value_name = "NAME")]
+    recipe: Recipe,
+    /// CREMA-D as distributed (AudioWAV/*.wav or the clips themselves), a folder of FLAC, or one with a CSV file,actor,label.
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+    /// Folder for the model and its checkpoint.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Actors to train on: 1001,1002 or @FILE with one a line [default: the built-in division]
+    #[arg(long, value_name = "LIST")]
+    train_actors: Option<String>,
+    /// Actors to stop and calibrate by [default: the built-in division]
+    #[arg(long, value_name = "LIST")]
+    valid_actors: Option<String>,
+    /// Epochs at most.
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+    epochs: u32,
+    /// Of everything random: the same seed gives the same model on the same machine.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+    /// Go on from the checkpoint in the output folder.
+    #[arg(long)]
+    resume: bool,
+    /// What computes.
+    #[arg(long, value_enum, default_value_t = Device::Cpu)]
+    device: Device,
+    /// Which lines the model is for.
+    #[arg(long, value_enum, default_value_t = Bandwidth::Both)]
+    bandwidth: Bandwidth,
+    /// Which windows it learns from.
+    #[arg(long, value_enum, default_value_t = Windows::Served)]
+    windows: Windows,
+    /// Print one JSON object an epoch, and one at the end.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Recipe {
+    /// The thesis's network: MFCC, chroma and mel frames, a convolution and a bidirectional LSTM.
+    CnnBilstm,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Device {
+    /// This machine's processor.
+    Cpu,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Bandwidth {
+    /// Recordings as they are.
+    Wide,
+    /// 8 kHz, G.711 µ-law.
+    Telephone,
+    /// Every clip both ways.
+    Both,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Windows {
+    /// As a service sees speech: from onset, of any length, longer than a clip as well.
+    Served,
+    /// As the thesis: one whole clip, padded.
+    Clip,
+}
+
+#[cfg(not(feature = "train"))]
+pub(crate) fn run(_args: Args) -> anyhow::Result<()> {
+    anyhow::bail!(
+        "this build has no trainer: build one by `cargo build --release --features train` and run target/release/undertone train"
+    )
+}
+
+#[cfg(feature = "train")]
+pub(crate) use with_trainer::run;
+
+#[cfg(feature = "train")]
+mod with_trainer {
+    use std::sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    };
+
+    use anyhow::Context as _;
+    use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+    use serde_json::json;
+    use undertone::{
+        corpus::parse_actors,
+        train::{self, Epoch, Event, Lines, Options, Trained},
+    };
+
+    use super::{super::print, Args, Bandwidth, Device, Recipe, Windows};
+
+    pub(crate) fn run(args: Args) -> anyhow::Result<()> {
+        let (Recipe::CnnBilstm, Device::Cpu) = (args.recipe, args.device);
+        let list = |list: Option<&String>| list.map(|list| parse_actors(list)).transpose();
+        let options = Options {
+            train_actors: list(args.train_actors.as_ref())?,
+            valid_actors: list(args.valid_actors.as_ref())?,
+            data: args.data,
+            out: args.out,
+            epochs: args.epochs,
+            seed: args.seed,
+            resume: args.resume,
+            lines: match args.bandwidth {
+                Bandwidth::Wide => Lines::Wide,
+                Bandwidth::Telephone => Lines::Telephone,
+                Bandwidth::Both => Lines::Both,
+            },
+            windows: match args.windows {
+                Windows::Served => train::Windows::Served,
+                Windows::Clip => train::Windows::Clip,
+            },
+            command: command(),
+        };
+        let stop = Arc::new(AtomicBool::new(false));
+        let asked = Arc::clone(&stop);
+        ctrlc::set_handler(move || asked.store(true, Ordering::Relaxed)).context("cannot watch for Ctrl-C")?;
+        let watcher = Watcher::new(args.json)?;
+        let trained = train::run(&options, &stop, &|event| watcher.tell(&event))?;
+        watcher.finish()?;
+        end(&trained, args.json)
+    }
+
+    /// Shows what happens: bars on a terminal, lines for results.
+    struct Watcher {
+        bar: ProgressBar,
+        json: bool,
+        /// Standard output may go away in the midst of training; the model is worth finishing all the same.
+        failed: Mutex<Option<anyhow::Error>>,
+    }
+
+    impl Watcher {
+        fn new(json: bool) -> anyhow::Result<Self> {
+            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+            bar.set_style(ProgressStyle::with_template("{msg} {bar:30} {pos}/{len} {eta}")?);
+            Ok(Self { bar, json, failed: Mutex::new(None) })
+        }
+
+        fn tell(&self, event: &Event<'_>) {
+            match event {
+                Event::Reading(clips) => self.begin("reading", *clips),
+                Event::Read => self.bar.inc(1),
+                Event::Epoch { epoch, batches } => self.begin(&format!("epoch {epoch}"), *batches),
+                Event::Batch { .. } => self.bar.inc(1),
+                Event::Note(text) => self.bar.suspend(|| note(text)),
+                Event::EpochDone(epoch) => {
+                    let line =
+                        if self.json { serde_json::to_string(epoch).map_err(Into::into) } else { Ok(line(epoch)) };
+                    if let Err(error) = self.bar.suspend(|| line.and_then(print)) {
+                        self.failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+                    }
+                }
+            }
+        }
+
+        fn begin(&self, message: &str, length: usize) {
+            self.bar.set_message(message.to_owned());
+            self.bar.set_length(length as u64);
+            self.bar.set_position(0);
+        }
+
+        fn finish(&self) -> anyhow::Result<()> {
+            self.bar.finish_and_clear();
+            self.failed.lock().unwrap_or_else(PoisonError::into_inner).take().map_or(Ok(()), Err)
+        }
+    }
+
+    /// A line on standard error that is no error.
+    fn note(text: &str) {
+        use std::io::Write as _;
+        // Standard error may be gone; that is no reason to stop training.
+        let _ = writeln!(std::io::stderr(), "{text}");
+    }
+
+    fn line(epoch: &Epoch) -> String {
+        format!(
+            "epoch {:2}/{}  loss {:.4}  accuracy {:.1} %  validation loss {:.4}  accuracy {:.1} %  UAR {:.1} %  rate {:.1e}  {:.1} s{}",
+            epoch.epoch,
+            epoch.epochs,
+            epoch.loss,
+            epoch.accuracy * 100.0,
+            epoch.valid_loss,
+            epoch.valid_accuracy * 100.0,
+            epoch.valid_uar * 100.0,
+            epoch.learning_rate,
+            epoch.seconds,
+            if epoch.best { "  best" } else { "" },
+        )
+    }
+
+    fn end(trained: &Trained, json: bool) -> anyhow::Result<()> {
+        let manifest = &trained.manifest;
+        if json {
+            return print(json!({
+                "model": trained.dir,
+                "best_epoch": manifest.training.epochs,
+                "temperature": manifest.calibration.temperature,
+                "uncertain_below": manifest.calibration.uncertain_below,
+                "valid": trained.scores,
+            }));
+        }
+        for outcome in &trained.scores {
+            let scores = &outcome.scores;
+            print(format!(
+                "validation, {}, {}: UAR {:.1} %  accuracy {:.1} %  weighted F1 {:.3}",
+                outcome.condition.as_str(),
+                outcome.window,
+                scores.uar * 100.0,
+                scores.accuracy * 100.0,
+                scores.weighted_f1,
+            ))?;
+        }
+        print(trained.dir.display())
+    }
+
+    /// The command as it was given, for whoever wants to repeat it.
+    fn command() -> String {
+        let given = std::env::args().skip(1).filter(|argument| argument != "--json" && argument != "--resume");
+        std::iter::once("undertone".to_owned()).chain(given).collect::<Vec<_>>().join(" ")
+    }
+}

@@ -1,0 +1,184 @@
+//! `MODEL_CARD.md`: what a model is, what it was measured to do, and what it is not for.
+
+use std::fmt::Write as _;
+
+use super::{
+    Options, Windows,
+    calibrate::{LEAST_COVERAGE, WANTED_ACCURACY},
+    prepare::Prepared,
+    schedule::STOP_PATIENCE,
+};
+use crate::{
+    corpus::Split,
+    evaluate::{Outcome, groups::Group},
+    model::Manifest,
+};
+
+/// The card's text.
+pub(super) fn write(
+    manifest: &Manifest,
+    options: &Options,
+    split: &Split,
+    prepared: &Prepared,
+    scores: &[Outcome],
+) -> String {
+    let mut card = String::new();
+    // A String takes all that is written to it.
+    let _ = sections(&mut card, manifest, options, split, prepared, scores);
+    card
+}
+
+fn sections(
+    card: &mut String,
+    manifest: &Manifest,
+    options: &Options,
+    split: &Split,
+    prepared: &Prepared,
+    scores: &[Outcome],
+) -> std::fmt::Result {
+    let (train, _) = prepared.fingerprint(&split.train);
+    let (valid, _) = prepared.fingerprint(&split.valid);
+    let bandwidths: Vec<_> = manifest.bandwidths.iter().map(|bandwidth| bandwidth.as_str()).collect();
+    writeln!(card, "# {} {}\n\n{}.\n", manifest.name, manifest.version, manifest.description)?;
+    writeln!(card, "Made by one command, which makes it again:\n\n```\n{}\n```\n", manifest.training.command)?;
+    writeln!(card, "| | |\n|---|---|")?;
+    writeln!(card, "| labels | {} |", manifest.labels.join(", "))?;
+    writeln!(card, "| bandwidths | {} |", bandwidths.join(", "))?;
+    writeln!(
+        card,
+        "| input | {} frames of 154 values (`thesis154`, streaming definition), 23 ms apart |",
+        manifest.window.frames
+    )?;
+    writeln!(
+        card,
+        "| network | Conv1D → BatchNorm → MaxPool → BiLSTM → Dense, {} values, of which 64 are running statistics |",
+        manifest.network.parameters
+    )?;
+    writeln!(card, "| SHA-256 of the network | `{}` |", manifest.network.sha256)?;
+    writeln!(card, "| licence | {} |\n", manifest.licence)?;
+
+    writeln!(card, "## Data and protocol\n")?;
+    let windows = match options.windows {
+        Windows::Served => {
+            "windows as a service sees them: from speech onset, from one second to the whole window, in half of the draws clips of one actor and emotion joined as in a longer call"
+        }
+        Windows::Clip => "one window a clip, padded with zeros behind, as in the thesis",
+    };
+    writeln!(
+        card,
+        "Trained on {train} clips of {} actors, stopped and calibrated by {valid} clips of {} others; no voice is on both sides. Clips \
+         published under two labels, or silent, are left out ({} in all). It saw {windows}. Seed {}, epoch {} of at most {} was the \
+         best by validation loss (training stops {STOP_PATIENCE} epochs after the last gain).\n",
+        split.train.len(),
+        split.valid.len(),
+        prepared.left_out.len(),
+        manifest.training.seed,
+        manifest.training.epochs,
+        options.epochs,
+    )?;
+    writeln!(
+        card,
+        "Temperature {:.3}; below a confidence of {:.2} the label is *uncertain*: the lowest threshold at which {:.0} % of the labelled \
+         validation windows are right, or at which {:.0} % of them still have a label.\n",
+        manifest.calibration.temperature,
+        manifest.calibration.uncertain_below,
+        WANTED_ACCURACY * 100.0,
+        LEAST_COVERAGE * 100.0,
+    )?;
+
+    writeln!(card, "## Scores on the validation actors\n")?;
+    writeln!(
+        card,
+        "These actors chose the epoch and the calibration, so a new voice scores a little lower. `whole`: mean over the windows a call \
+         is served; `clip`: one padded window. 95 % intervals over actors. The same figures: `undertone evaluate --model DIR --data DIR \
+         --actors {} --condition {} --window whole clip`.\n",
+        split.valid.join(","),
+        options.lines.conditions().iter().map(|condition| condition.as_str()).collect::<Vec<_>>().join(" "),
+    )?;
+    writeln!(card, "| line | window | clips | UAR | accuracy | weighted F1 | macro F1 | ECE | surer half |")?;
+    writeln!(card, "|---|---|---|---|---|---|---|---|---|")?;
+    for outcome in scores {
+        let figures = &outcome.scores;
+        writeln!(
+            card,
+            "| {} | {} | {} | {} ({}–{}) | {} | {:.2} | {:.2} | {:.3} | {} |",
+            outcome.condition.as_str(),
+            outcome.window,
+            figures.clips,
+            percent(figures.uar),
+            percent(figures.uar_low),
+            percent(figures.uar_high),
+            percent(figures.accuracy),
+            figures.weighted_f1,
+            figures.macro_f1,
+            figures.ece,
+            percent(figures.accuracy_at_half_coverage),
+        )?;
+    }
+    if let Some(listeners) = scores.first().and_then(|outcome| outcome.listeners.as_ref()) {
+        writeln!(
+            card,
+            "\nPeople who heard the same {} clips named the emotion in {} % of their votes; their plurality was right in {} %.",
+            listeners.clips,
+            percent(listeners.accuracy),
+            percent(listeners.plurality_accuracy),
+        )?;
+    }
+    writeln!(card)?;
+    for outcome in scores {
+        classes(card, outcome, &manifest.labels)?;
+    }
+    if let Some(outcome) = scores.last() {
+        groups(card, outcome)?;
+    }
+    writeln!(card, "{}", LIMITS.trim())
+}
+
+fn classes(card: &mut String, outcome: &Outcome, labels: &[String]) -> std::fmt::Result {
+    writeln!(card, "### {}, {}\n", outcome.condition.as_str(), outcome.window)?;
+    writeln!(card, "| label | precision | recall | F1 | clips | answered {} |", labels.join(" / "))?;
+    writeln!(card, "|---|---|---|---|---|---|")?;
+    for (label, row) in labels.iter().zip(&outcome.scores.confusion) {
+        let class = outcome.scores.per_class[label];
+        let row = row.iter().map(u64::to_string).collect::<Vec<_>>().join(" / ");
+        let (precision, recall, f1) = (class.precision, class.recall, class.f1);
+        writeln!(card, "| {label} | {precision:.2} | {recall:.2} | {f1:.2} | {} | {row} |", class.support)?;
+    }
+    writeln!(card)
+}
+
+fn groups(card: &mut String, outcome: &Outcome) -> std::fmt::Result {
+    writeln!(card, "### Groups ({}, {})\n", outcome.condition.as_str(), outcome.window)?;
+    writeln!(card, "Groups of at least three actors; so few actors say little of a group.\n")?;
+    writeln!(card, "| group | UAR | clips | actors |\n|---|---|---|---|")?;
+    let all = &outcome.groups;
+    for (name, groups) in [("sex", &all.sex), ("age", &all.age), ("race", &all.race), ("level", &all.level)] {
+        for (key, Group { uar, clips, actors }) in groups {
+            writeln!(card, "| {name}: {key} | {} | {clips} | {actors} |", percent(*uar))?;
+        }
+    }
+    writeln!(card)
+}
+
+fn percent(part: f64) -> String {
+    format!("{:.1}", part * 100.0)
+}
+
+const LIMITS: &str = "
+## Intended use
+
+Showing trends over many calls, and pointing people at calls worth listening to. Half of its answers are wrong: no single one
+means anything by itself.
+
+**Not for decisions about individuals**: not for hiring, rating or disciplining people, not for credit, insurance, policing or medicine, not
+for telling whether someone lies. In the European Union inferring emotions of people at work or in education is forbidden but for
+medical and safety reasons (AI Act, article 5); who runs it must tell callers.
+
+## Limits
+
+- Acted emotion: actors spoke twelve sentences as they were told to. How people sound in real calls differs, and was not measured.
+- English as spoken in North America, actors of 20 to 74 years; other languages, children and accents were not measured.
+- Six labels. Whatever else a voice carries is forced into them.
+- CREMA-D's angry clips are also its loudest over one constant background; part of what the network hears is the recording.
+- Clean recordings: noise, music, packet loss and codecs other than G.711 were not trained on.
+";

@@ -1,0 +1,384 @@
+//! The thesis's CNN-BiLSTM: what it computes, its loss, and the loss's gradients.
+//!
+//! Conv1D(32, kernel 3, valid, ReLU) → BatchNorm → MaxPool 2 → Dropout 0.3 → BiLSTM(32, last states side by side) → Dense 32, ReLU →
+//! Dropout 0.3 → Dense 6. The convolution's part and the dense part are differentiated by burn, the LSTM between them by
+//! [`super::lstm`]. Every random number is drawn here, from the generator that is passed in.
+
+use burn::tensor::{
+    Device, Tensor, TensorData,
+    activation::{log_softmax, relu},
+    module,
+    ops::{ConvOptions, MaxPoolOptions},
+};
+use ndarray::{Array2, ArrayView1, ArrayView2};
+use rand::RngExt as _;
+use rand_chacha::ChaCha8Rng;
+
+use super::{
+    lstm::{self, Weights},
+    parameters::{DENSE, FILTERS, GATES, KERNEL, LABELS, Name, Parameters, SPECS, UNITS, VALUES},
+};
+
+/// Keras's epsilon of BatchNormalization.
+pub(super) const NORM_EPSILON: f32 = 1e-3;
+/// Part of the running statistics that a batch leaves as it was: Keras's momentum.
+const NORM_MOMENTUM: f32 = 0.99;
+/// The thesis's dropout.
+const DROPOUT: f32 = 0.3;
+/// The thesis's decay of the kernels it names.
+const DECAY: f32 = 1e-5;
+/// Part of each target that is spread over all labels: the thesis's label smoothing.
+const SMOOTHING: f32 = 0.1;
+/// Frames that pooling joins.
+const POOL: usize = 2;
+
+/// Windows to learn from or to score.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Batch {
+    /// Standardised, `[window, frame, value]`.
+    pub(super) windows: Vec<f32>,
+    /// One a window.
+    pub(super) labels: Vec<usize>,
+    /// Frames a window.
+    pub(super) frames: usize,
+}
+
+/// What a training step yields.
+#[derive(Debug)]
+pub(super) struct Step {
+    /// Of the batch, decay included.
+    pub(super) loss: f64,
+    /// How many windows it told right, with dropout.
+    pub(super) right: usize,
+    /// Of the loss, decay included; zero for running statistics.
+    pub(super) gradients: Parameters,
+}
+
+/// Steps of the LSTM for windows of so many frames.
+fn steps(frames: usize) -> usize {
+    (frames + 1 - KERNEL) / POOL
+}
+
+/// Logits `[window, label]`, without dropout and by the running statistics.
+pub(super) fn logits(parameters: &Parameters, batch: &Batch) -> Vec<f32> {
+    let device = Device::flex();
+    let count = batch.labels.len();
+    let hidden = relu(convolution(parameters, batch, &device, false).0);
+    let tensor = |name| flat(parameters, name, &device);
+    let normed = module::batch_norm(
+        hidden,
+        tensor(Name::NormScale),
+        tensor(Name::NormShift),
+        tensor(Name::NormMean),
+        tensor(Name::NormVariance),
+        f64::from(NORM_EPSILON),
+    );
+    let pooled = sequence(&values(module::max_pool1d(normed, MaxPoolOptions::new([POOL]))), count, steps(batch.frames));
+    let (states, _) = both_ways(parameters, &pooled, count);
+    let states =
+        Tensor::<2>::from_data(TensorData::new(states.into_raw_vec_and_offset().0, [count, 2 * UNITS]), &device);
+    let weights = Dense::new(parameters, &device, false);
+    values(weights.output(relu(weights.hidden(states))))
+}
+
+/// The loss of one window's logits against its smoothed label, without decay or class weight.
+pub(super) fn cross_entropy(logits: &[f32], label: usize) -> f64 {
+    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let log_sum = f64::from(largest) + logits.iter().map(|&z| f64::from(z - largest).exp()).sum::<f64>().ln();
+    let target = |index| f64::from(target(index, label));
+    logits.iter().enumerate().map(|(index, &z)| target(index) * (log_sum - f64::from(z))).sum()
+}
+
+/// What decay adds to the loss.
+pub(super) fn decay(parameters: &Parameters) -> f64 {
+    let squares = |values: &Vec<f32>| values.iter().map(|&w| f64::from(w) * f64::from(w)).sum::<f64>();
+    let sum: f64 = SPECS.iter().zip(&parameters.0).filter(|(spec, _)| spec.decays).map(|(_, v)| squares(v)).sum();
+    f64::from(DECAY) * sum
+}
+
+/// Loss and gradients of one batch, each window weighted by its label's weight; moves the running statistics.
+pub(super) fn step(parameters: &mut Parameters, batch: &Batch, class_weights: &[f32], random: &mut ChaCha8Rng) -> Step {
+    let device = Device::flex().autodiff();
+    let (count, steps) = (batch.labels.len(), steps(batch.frames));
+    let mut gradients = Parameters::zeros();
+
+    let (convolved, conv_weight, conv_bias) = convolution(parameters, batch, &device, true);
+    let scale = flat(parameters, Name::NormScale, &device).require_grad();
+    let shift = flat(parameters, Name::NormShift, &device).require_grad();
+    let normed = module::batch_norm_train(relu(convolved), scale.clone(), shift.clone(), f64::from(NORM_EPSILON));
+    follow(parameters.get_mut(Name::NormMean), &values(normed.mean));
+    follow(parameters.get_mut(Name::NormVariance), &values(normed.variance));
+    let pooled = module::max_pool1d(normed.output, MaxPoolOptions::new([POOL]));
+    let mask = Tensor::<3>::from_data(
+        TensorData::new(dropout(count * FILTERS * steps, random), [count, FILTERS, steps]),
+        &device,
+    );
+    let front = pooled * mask;
+
+    let walked = sequence(&values(front.clone()), count, steps);
+    let (states, traces) = both_ways(parameters, &walked, count);
+
+    let shown = states.into_raw_vec_and_offset().0;
+    let states = Tensor::<2>::from_data(TensorData::new(shown, [count, 2 * UNITS]), &device).require_grad();
+    let dense = Dense::new(parameters, &device, true);
+    let mask = Tensor::<2>::from_data(TensorData::new(dropout(count * DENSE, random), [count, DENSE]), &device);
+    let logits = dense.output(relu(dense.hidden(states.clone())) * mask);
+    let right = count_right(&values(logits.clone()), &batch.labels);
+    let targets = batch.labels.iter().flat_map(|&label| {
+        // Keras divides by the number of windows, not by the sum of their weights.
+        let weight = class_weights[label] / count as f32;
+        (0..LABELS).map(move |index| weight * target(index, label))
+    });
+    let targets = Tensor::<2>::from_data(TensorData::new(targets.collect::<Vec<_>>(), [count, LABELS]), &device);
+    let loss = (log_softmax(logits, 1) * targets).sum().neg();
+    let value = f64::from(values(loss.clone())[0]) + decay(parameters);
+
+    let mut back = loss.backward();
+    dense.take(&mut back, &mut gradients);
+    let states = states.grad_remove(&mut back).expect("the loss depends on the LSTM's states");
+    let by_sequence = both_ways_back(parameters, &walked, &traces, &values(states), &mut gradients);
+    let by_sequence = Tensor::<3>::from_data(TensorData::new(by_sequence, [count, FILTERS, steps]), &device);
+    // The gradient of Σ front · g with respect to what front depends on is g carried on backwards.
+    let mut back = (front * by_sequence).sum().backward();
+    let mut take = |name: Name, gradient: Option<Vec<f32>>| {
+        gradients.0[name as usize] = gradient.expect("the loss depends on every weight");
+    };
+    take(Name::ConvWeight, conv_weight.grad_remove(&mut back).map(values));
+    take(Name::ConvBias, conv_bias.grad_remove(&mut back).map(values));
+    take(Name::NormScale, scale.grad_remove(&mut back).map(values));
+    take(Name::NormShift, shift.grad_remove(&mut back).map(values));
+
+    for ((spec, weights), gradients) in SPECS.iter().zip(&parameters.0).zip(&mut gradients.0) {
+        if spec.decays {
+            gradients.iter_mut().zip(weights).for_each(|(gradient, weight)| *gradient += 2.0 * DECAY * weight);
+        }
+    }
+    Step { loss: value, right, gradients }
+}
+
+/// How many rows of logits have their label on top.
+pub(super) fn count_right(logits: &[f32], labels: &[usize]) -> usize {
+    let right =
+        |(row, &label): (&[f32], &usize)| row.iter().enumerate().all(|(index, &z)| index == label || z < row[label]);
+    logits.chunks_exact(LABELS).zip(labels).filter(|&(row, label)| right((row, label))).count()
+}
+
+/// The layers after the LSTM.
+struct Dense {
+    weight: Tensor<2>,
+    bias: Tensor<1>,
+    output_weight: Tensor<2>,
+    output_bias: Tensor<1>,
+}
+
+impl Dense {
+    fn new(parameters: &Parameters, device: &Device, learn: bool) -> Self {
+        let matrix = |name: Name, shape| {
+            Tensor::<2>::from_data(TensorData::new(parameters.get(name).to_vec(), shape), device)
+                .set_require_grad(learn)
+        };
+        Self {
+            weight: matrix(Name::DenseWeight, [DENSE, 2 * UNITS]),
+            bias: flat(parameters, Name::DenseBias, device).set_require_grad(learn),
+            output_weight: matrix(Name::OutputWeight, [LABELS, DENSE]),
+            output_bias: flat(parameters, Name::OutputBias, device).set_require_grad(learn),
+        }
+    }
+
+    fn hidden(&self, states: Tensor<2>) -> Tensor<2> {
+        states.matmul(self.weight.clone().transpose()) + self.bias.clone().unsqueeze()
+    }
+
+    fn output(&self, hidden: Tensor<2>) -> Tensor<2> {
+        hidden.matmul(self.output_weight.clone().transpose()) + self.output_bias.clone().unsqueeze()
+    }
+
+    fn take(&self, back: &mut burn::tensor::Gradients, gradients: &mut Parameters) {
+        let mut put = |name: Name, gradient: Option<Vec<f32>>| {
+            gradients.0[name as usize] = gradient.expect("the loss depends on every weight");
+        };
+        put(Name::DenseWeight, self.weight.grad_remove(back).map(values));
+        put(Name::DenseBias, self.bias.grad_remove(back).map(values));
+        put(Name::OutputWeight, self.output_weight.grad_remove(back).map(values));
+        put(Name::OutputBias, self.output_bias.grad_remove(back).map(values));
+    }
+}
+
+fn convolution(
+    parameters: &Parameters,
+    batch: &Batch,
+    device: &Device,
+    learn: bool,
+) -> (Tensor<3>, Tensor<3>, Tensor<1>) {
+    let weight = TensorData::new(parameters.get(Name::ConvWeight).to_vec(), [FILTERS, VALUES, KERNEL]);
+    let weight = Tensor::<3>::from_data(weight, device).set_require_grad(learn);
+    let bias = flat(parameters, Name::ConvBias, device).set_require_grad(learn);
+    let windows = TensorData::new(batch.windows.clone(), [batch.labels.len(), batch.frames, VALUES]);
+    let windows = Tensor::<3>::from_data(windows, device).swap_dims(1, 2);
+    let options = ConvOptions::new([1], [0], [1], 1);
+    (module::conv1d(windows, weight.clone(), Some(bias.clone()), options), weight, bias)
+}
+
+/// The last states of both directions side by side `[window, 2 × unit]`.
+fn both_ways(parameters: &Parameters, sequence: &Array2<f32>, batch: usize) -> (Array2<f32>, [lstm::Trace; 2]) {
+    let backwards = lstm::reversed(sequence.view(), batch);
+    let ((ahead, trace), (behind, trace_back)) = rayon::join(
+        || lstm::forward(direction(parameters, 0), sequence.view(), batch),
+        || lstm::forward(direction(parameters, 1), backwards.view(), batch),
+    );
+    let states = ndarray::concatenate(ndarray::Axis(1), &[ahead.view(), behind.view()])
+        .expect("both directions have a state for every window");
+    (states.as_standard_layout().into_owned(), [trace, trace_back])
+}
+
+/// Puts the LSTM's gradients into `gradients` and returns that of the sequence as `[window, filter, step]`.
+fn both_ways_back(
+    parameters: &Parameters,
+    sequence: &Array2<f32>,
+    traces: &[lstm::Trace; 2],
+    states: &[f32],
+    gradients: &mut Parameters,
+) -> Vec<f32> {
+    let batch = states.len() / (2 * UNITS);
+    let states = ArrayView2::from_shape((batch, 2 * UNITS), states).expect("a row of states a window");
+    let (ahead, behind) = states.split_at(ndarray::Axis(1), UNITS);
+    let (ahead, behind) = (ahead.as_standard_layout().into_owned(), behind.as_standard_layout().into_owned());
+    let backwards = lstm::reversed(sequence.view(), batch);
+    let (mut first, second) = rayon::join(
+        || lstm::backward(direction(parameters, 0), sequence.view(), &traces[0], &ahead),
+        || lstm::backward(direction(parameters, 1), backwards.view(), &traces[1], &behind),
+    );
+    first.sequence += &lstm::reversed(second.sequence.view(), batch);
+    for (index, way) in [&first, &second].into_iter().enumerate() {
+        let mut put = |name: Name, values: &mut dyn Iterator<Item = &f32>| {
+            let half = SPECS[name as usize].len() / 2;
+            let target = &mut gradients.get_mut(name)[index * half..][..half];
+            target.iter_mut().zip(values).for_each(|(target, value)| *target = *value);
+        };
+        put(Name::LstmInput, &mut way.input.iter());
+        put(Name::LstmRecurrent, &mut way.recurrent.iter());
+        put(Name::LstmBias, &mut way.bias.iter());
+    }
+    let steps = sequence.nrows() / batch;
+    let mut out = vec![0.0; batch * FILTERS * steps];
+    for (row, values) in first.sequence.rows().into_iter().enumerate() {
+        let (step, window) = (row / batch, row % batch);
+        for (filter, value) in values.iter().enumerate() {
+            out[(window * FILTERS + filter) * steps + step] = *value;
+        }
+    }
+    out
+}
+
+fn direction(parameters: &Parameters, way: usize) -> Weights<'_> {
+    const ROWS: usize = GATES * UNITS;
+    let part = |name: Name, len: usize| &parameters.get(name)[way * len..][..len];
+    let shaped = "the shapes of SPECS are these";
+    Weights {
+        input: ArrayView2::from_shape((ROWS, FILTERS), part(Name::LstmInput, ROWS * FILTERS)).expect(shaped),
+        recurrent: ArrayView2::from_shape((ROWS, UNITS), part(Name::LstmRecurrent, ROWS * UNITS)).expect(shaped),
+        bias: ArrayView1::from(part(Name::LstmBias, ROWS)),
+    }
+}
+
+/// `[window, filter, step]` as `[step × window, filter]`.
+fn sequence(values: &[f32], batch: usize, steps: usize) -> Array2<f32> {
+    Array2::from_shape_fn((steps * batch, FILTERS), |(row, filter)| {
+        values[((row % batch) * FILTERS + filter) * steps + row / batch]
+    })
+}
+
+fn dropout(len: usize, random: &mut ChaCha8Rng) -> Vec<f32> {
+    let kept = 1.0 / (1.0 - DROPOUT);
+    (0..len).map(|_| if random.random::<f32>() < DROPOUT { 0.0 } else { kept }).collect()
+}
+
+fn follow(running: &mut [f32], batch: &[f32]) {
+    for (running, batch) in running.iter_mut().zip(batch) {
+        *running = NORM_MOMENTUM * *running + (1.0 - NORM_MOMENTUM) * batch;
+    }
+}
+
+fn target(index: usize, label: usize) -> f32 {
+    let spread = SMOOTHING / LABELS as f32;
+    if index == label { 1.0 - SMOOTHING + spread } else { spread }
+}
+
+fn flat(parameters: &Parameters, name: Name, device: &Device) -> Tensor<1> {
+    let values = parameters.get(name);
+    Tensor::from_data(TensorData::new(values.to_vec(), [values.len()]), device)
+}
+
+fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    tensor.into_data().try_into_vec().expect("every tensor here is of f32")
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng as _;
+
+    use super::*;
+
+    /// Short windows of noise whose loudness tells the label.
+    pub(super) fn batch(count: usize, seed: u64) -> Batch {
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        let (frames, mut windows, mut labels) = (11, Vec::new(), Vec::new());
+        for index in 0..count {
+            let label = index % LABELS;
+            windows.extend((0..frames * VALUES).map(|_| random.random_range(-1.0..1.0) * (1.0 + label as f32)));
+            labels.push(label);
+        }
+        Batch { windows, labels, frames }
+    }
+
+    #[test]
+    fn gradients_are_the_slopes_of_the_loss() {
+        let mut random = ChaCha8Rng::seed_from_u64(5);
+        let parameters = Parameters::initial(&mut random);
+        let batch = batch(6, 1);
+        let weights = [0.8, 0.9, 1.0, 1.1, 1.2, 1.3];
+        // The same generator every time, so the same dropout.
+        let loss = |parameters: &Parameters| step(&mut parameters.clone(), &batch, &weights, &mut random.clone());
+        let gradients = loss(&parameters).gradients;
+        for (spec, gradients) in SPECS.iter().zip(&gradients.0).filter(|(spec, _)| spec.trainable) {
+            // The steepest one: its slope stands out of the rounding.
+            let (index, gradient) =
+                gradients.iter().enumerate().max_by(|a, b| a.1.abs().total_cmp(&b.1.abs())).unwrap();
+            let at = |delta: f32| {
+                let mut moved = parameters.clone();
+                moved.get_mut(spec.value)[index] += delta;
+                loss(&moved).loss
+            };
+            let slope = (at(2e-3) - at(-2e-3)) / 4e-3;
+            let gradient = f64::from(*gradient);
+            assert!((slope - gradient).abs() < 0.03 * gradient.abs() + 1e-3, "{}: {slope} {gradient}", spec.name);
+        }
+    }
+
+    #[test]
+    fn a_few_steps_learn_a_few_windows() {
+        let mut random = ChaCha8Rng::seed_from_u64(5);
+        let mut parameters = Parameters::initial(&mut random);
+        let mut nadam = crate::train::nadam::Nadam::new();
+        let batch = batch(12, 2);
+        let losses: Vec<f64> = (0..40)
+            .map(|_| {
+                let step = step(&mut parameters, &batch, &[1.0; LABELS], &mut random);
+                nadam.step(&mut parameters, &step.gradients, 5e-3);
+                step.loss
+            })
+            .collect();
+        assert!(losses[39] < 0.7 * losses[0], "{losses:?}");
+    }
+
+    #[test]
+    fn the_loss_of_the_logits_is_that_of_the_batch() {
+        let logits = [0.3, -1.2, 2.0, 0.0, 0.5, -0.5];
+        let sum: f64 = logits.iter().map(|&z: &f32| f64::from(z).exp()).sum();
+        let expected: f64 = (0..6)
+            .map(|index| if index == 2 { 0.9 + 0.1 / 6.0 } else { 0.1 / 6.0 } * (sum.ln() - f64::from(logits[index])))
+            .sum();
+        assert!((cross_entropy(&logits, 2) - expected).abs() < 1e-6);
+        assert_eq!(count_right(&logits, &[2]), 1);
+    }
+}

@@ -1,0 +1,194 @@
+//! The CNN-BiLSTM's values: their names, shapes and beginnings.
+//!
+//! The layouts are ONNX's own: convolution `[out, in, kernel]`, LSTM `[direction, gate × unit, in]` with the gates input, output,
+//! forget, cell, dense layers `[out, in]`. The beginnings are Keras's: Glorot uniform kernels, orthogonal recurrent kernels, a
+//! forget gate that is open at first, zero biases.
+
+use rand::RngExt as _;
+use rand_chacha::ChaCha8Rng;
+use rand_distr::{Distribution as _, StandardNormal};
+
+/// Values a frame of front end `thesis154`.
+pub(super) const VALUES: usize = 154;
+/// Filters of the convolution.
+pub(super) const FILTERS: usize = 32;
+/// Frames a filter sees.
+pub(super) const KERNEL: usize = 3;
+/// Units of the LSTM, each way.
+pub(super) const UNITS: usize = 32;
+/// Gates of an LSTM.
+pub(super) const GATES: usize = 4;
+/// Units of the dense layer.
+pub(super) const DENSE: usize = 32;
+/// Emotions told apart.
+pub(super) const LABELS: usize = 6;
+/// All values, running statistics included: the thesis's own count.
+pub(super) const COUNT: usize = 33_862;
+
+/// Which value; its number is its place in [`Parameters`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Name {
+    ConvWeight,
+    ConvBias,
+    NormScale,
+    NormShift,
+    NormMean,
+    NormVariance,
+    LstmInput,
+    LstmRecurrent,
+    LstmBias,
+    DenseWeight,
+    DenseBias,
+    OutputWeight,
+    OutputBias,
+}
+
+/// What is known of a value beforehand.
+#[derive(Debug)]
+pub(super) struct Spec {
+    /// Which one.
+    pub(super) value: Name,
+    /// Its name in checkpoints and in the ONNX file.
+    pub(super) name: &'static str,
+    /// Its shape.
+    pub(super) shape: &'static [usize],
+    /// Whether its squares are part of the loss: the kernels that the thesis names.
+    pub(super) decays: bool,
+    /// Whether gradients move it; running statistics follow the batches instead.
+    pub(super) trainable: bool,
+}
+
+/// Every value in the order of [`Name`].
+pub(super) const SPECS: [Spec; 13] = [
+    spec(Name::ConvWeight, "conv.weight", &[FILTERS, VALUES, KERNEL], true, true),
+    spec(Name::ConvBias, "conv.bias", &[FILTERS], false, true),
+    spec(Name::NormScale, "norm.scale", &[FILTERS], false, true),
+    spec(Name::NormShift, "norm.shift", &[FILTERS], false, true),
+    spec(Name::NormMean, "norm.mean", &[FILTERS], false, false),
+    spec(Name::NormVariance, "norm.variance", &[FILTERS], false, false),
+    spec(Name::LstmInput, "lstm.input", &[2, GATES * UNITS, FILTERS], true, true),
+    spec(Name::LstmRecurrent, "lstm.recurrent", &[2, GATES * UNITS, UNITS], false, true),
+    spec(Name::LstmBias, "lstm.bias", &[2, GATES * UNITS], false, true),
+    spec(Name::DenseWeight, "dense.weight", &[DENSE, 2 * UNITS], false, true),
+    spec(Name::DenseBias, "dense.bias", &[DENSE], false, true),
+    spec(Name::OutputWeight, "output.weight", &[LABELS, DENSE], false, true),
+    spec(Name::OutputBias, "output.bias", &[LABELS], false, true),
+];
+
+/// One `Vec` a value of [`SPECS`]: weights, or what is kept for each of them, such as gradients.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Parameters(pub(super) Vec<Vec<f32>>);
+
+impl Spec {
+    /// Its number of elements.
+    pub(super) fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+}
+
+impl Parameters {
+    /// All zero.
+    pub(super) fn zeros() -> Self {
+        Self(SPECS.iter().map(|spec| vec![0.0; spec.len()]).collect())
+    }
+
+    /// As Keras begins.
+    pub(super) fn initial(random: &mut ChaCha8Rng) -> Self {
+        let mut all = Self::zeros();
+        glorot(all.get_mut(Name::ConvWeight), VALUES * KERNEL, FILTERS * KERNEL, random);
+        all.get_mut(Name::NormScale).fill(1.0);
+        all.get_mut(Name::NormVariance).fill(1.0);
+        for direction in 0..2 {
+            let gates = GATES * UNITS;
+            let input = gates * FILTERS;
+            glorot(&mut all.get_mut(Name::LstmInput)[direction * input..][..input], FILTERS, gates, random);
+            let recurrent = gates * UNITS;
+            orthogonal(
+                &mut all.get_mut(Name::LstmRecurrent)[direction * recurrent..][..recurrent],
+                gates,
+                UNITS,
+                random,
+            );
+            // Gates stand in the order input, output, forget, cell.
+            all.get_mut(Name::LstmBias)[direction * gates + 2 * UNITS..][..UNITS].fill(1.0);
+        }
+        glorot(all.get_mut(Name::DenseWeight), 2 * UNITS, DENSE, random);
+        glorot(all.get_mut(Name::OutputWeight), DENSE, LABELS, random);
+        all
+    }
+
+    /// One value.
+    pub(super) fn get(&self, name: Name) -> &[f32] {
+        &self.0[name as usize]
+    }
+
+    /// One value, to be changed.
+    pub(super) fn get_mut(&mut self, name: Name) -> &mut [f32] {
+        &mut self.0[name as usize]
+    }
+}
+
+const fn spec(value: Name, name: &'static str, shape: &'static [usize], decays: bool, trainable: bool) -> Spec {
+    Spec { value, name, shape, decays, trainable }
+}
+
+/// Uniform within ±√(6 / (in + out)) (Glorot and Bengio, 2010).
+fn glorot(weights: &mut [f32], fan_in: usize, fan_out: usize, random: &mut ChaCha8Rng) {
+    let limit = (6.0 / (fan_in + fan_out) as f32).sqrt();
+    weights.fill_with(|| random.random_range(-limit..limit));
+}
+
+/// `rows` × `columns` with orthonormal columns, by Gram and Schmidt from normal numbers (Saxe et al., 2014).
+fn orthogonal(weights: &mut [f32], rows: usize, columns: usize, random: &mut ChaCha8Rng) {
+    let mut basis: Vec<Vec<f64>> = Vec::with_capacity(columns);
+    while basis.len() < columns {
+        let mut column: Vec<f64> = (0..rows).map(|_| StandardNormal.sample(random)).collect();
+        // Twice, because once leaves the rounding of nearly parallel vectors behind.
+        for _ in 0..2 {
+            for other in &basis {
+                let along: f64 = column.iter().zip(other).map(|(a, b)| a * b).sum();
+                column.iter_mut().zip(other).for_each(|(a, b)| *a -= along * b);
+            }
+        }
+        let norm = column.iter().map(|a| a * a).sum::<f64>().sqrt();
+        column.iter_mut().for_each(|a| *a /= norm);
+        basis.push(column);
+    }
+    for (row, weights) in weights.chunks_exact_mut(columns).enumerate() {
+        for (weight, column) in weights.iter_mut().zip(&basis) {
+            *weight = column[row] as f32;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng as _;
+
+    use super::*;
+
+    #[test]
+    fn the_network_has_as_many_values_as_the_thesis_says() {
+        assert_eq!(SPECS.iter().map(Spec::len).sum::<usize>(), COUNT);
+        assert!(SPECS.iter().enumerate().all(|(index, spec)| spec.value as usize == index));
+    }
+
+    #[test]
+    fn recurrent_kernels_begin_orthogonal_and_forget_gates_open() {
+        let all = Parameters::initial(&mut ChaCha8Rng::seed_from_u64(1));
+        for recurrent in all.get(Name::LstmRecurrent).chunks_exact(GATES * UNITS * UNITS) {
+            let column = |index: usize| recurrent.iter().skip(index).step_by(UNITS);
+            for a in 0..UNITS {
+                for b in 0..UNITS {
+                    let product: f32 = column(a).zip(column(b)).map(|(x, y)| x * y).sum();
+                    assert!((product - if a == b { 1.0 } else { 0.0 }).abs() < 1e-5);
+                }
+            }
+        }
+        assert_eq!(all.get(Name::LstmBias)[63..66], [0.0, 1.0, 1.0]);
+        assert_eq!(all.get(Name::LstmBias)[95..97], [1.0, 0.0]);
+        let limit = (6.0_f32 / (462.0 + 96.0)).sqrt();
+        let widest = all.get(Name::ConvWeight).iter().fold(0.0_f32, |widest, weight| widest.max(weight.abs()));
+        assert!(widest < limit && widest > 0.95 * limit);
+    }
+}
