@@ -6,14 +6,14 @@
 //! | is the first, at position p | the call begins at p |
 //! | its sequence is not above the last | dropped |
 //! | begins where the last ended | follows |
-//! | begins up to [`FILL_SECONDS`] later | silence is put in between |
+//! | begins up to [`FILL_MILLISECONDS`] later | silence is put in between |
 //! | begins later still | the window is cleared, positions jump |
 //! | begins earlier | what was there already is dropped |
 
 use super::Chunk;
 
 /// A gap up to this long is filled with silence: 200 ms bridge ten lost 20 ms packets, about what a jitter buffer conceals.
-const FILL_SECONDS: f64 = 0.2;
+const FILL_MILLISECONDS: u64 = 200;
 
 /// The order of one call's chunks. Positions are samples a channel.
 #[derive(Debug)]
@@ -54,7 +54,7 @@ pub(super) enum Before {
 impl Timeline {
     pub(super) fn new(sample_rate_hz: u32) -> Self {
         Self {
-            fill_samples: (f64::from(sample_rate_hz) * FILL_SECONDS) as u64,
+            fill_samples: u64::from(sample_rate_hz) * FILL_MILLISECONDS / 1000,
             next_position: None,
             last_sequence: None,
             missing_chunks: 0,

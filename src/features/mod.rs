@@ -17,6 +17,8 @@ use serde::{Deserialize, Serialize};
 pub mod assemble;
 mod chroma;
 mod frame;
+#[cfg(test)]
+mod golden;
 pub mod listen;
 mod mel;
 pub mod normalize;

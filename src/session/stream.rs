@@ -221,9 +221,8 @@ async fn sleep_until(wake: Option<Instant>) {
 
 #[cfg(test)]
 mod tests {
-    use metrics::{END_REASONS, NOT_SCORED_REASONS};
-
     use super::*;
+    use crate::telemetry::metrics::{END_REASONS, NOT_SCORED_REASONS};
 
     #[test]
     fn every_ending_and_every_reason_is_counted() {

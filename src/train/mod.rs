@@ -27,6 +27,8 @@ mod onnx;
 mod parameters;
 mod prepare;
 mod schedule;
+#[cfg(test)]
+mod tests;
 mod windows;
 
 pub use fit::Epoch;

@@ -51,6 +51,14 @@ pub(super) struct Cutter<'a> {
     min_frames: usize,
 }
 
+#[cfg(test)]
+impl Cut {
+    /// Frames of one instance.
+    pub(super) fn of(label: usize, instance: usize, frames: Range<usize>) -> Self {
+        Self { label, parts: vec![(instance, frames)] }
+    }
+}
+
 /// The generator of one purpose: made of the seed and a number, so that none has to be kept.
 pub(super) fn generator(seed: u64, purpose: u64) -> ChaCha8Rng {
     let mut random = ChaCha8Rng::seed_from_u64(seed);

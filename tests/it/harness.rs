@@ -242,16 +242,25 @@ impl Closed {
     }
 
     pub(crate) fn events(&self) -> Vec<&EmotionEvent> {
-        let event = |response| if let Response::Event(event) = response { Some(event) } else { None };
-        self.responses.iter().filter_map(|response| event(response)).collect()
+        let mut events = Vec::new();
+        for response in &self.responses {
+            if let Response::Event(event) = response {
+                events.push(event);
+            }
+        }
+        events
     }
 
     /// The summaries, which must be the last responses, one a leg, each with this reason.
     pub(crate) fn summaries(&self, reason: EndReason) -> Vec<&Summary> {
-        let first = self.responses.iter().position(|response| matches!(response, Response::Summary(_)));
-        let last = &self.responses[first.unwrap_or_else(|| panic!("no summary in {self:?}"))..];
-        let summary = |response| if let Response::Summary(summary) = response { Some(summary) } else { None };
-        let summaries: Vec<&Summary> = last.iter().map(|response| summary(response).expect("a summary")).collect();
+        let mut summaries = Vec::new();
+        for response in &self.responses {
+            match response {
+                Response::Summary(summary) => summaries.push(summary),
+                other => assert!(summaries.is_empty(), "{other:?} after a summary"),
+            }
+        }
+        assert!(!summaries.is_empty(), "no summary in {self:?}");
         assert!(summaries.iter().all(|summary| summary.end_reason() == reason), "{summaries:?}");
         summaries
     }
@@ -300,7 +309,7 @@ pub(crate) fn silence(seconds: f32) -> Vec<u8> {
 }
 
 fn samples(seconds: f32) -> usize {
-    (seconds * 8000.0) as usize
+    Duration::from_secs_f32(seconds).as_millis() as usize * 8
 }
 
 fn encoded(samples: impl Iterator<Item = f32>) -> Vec<u8> {

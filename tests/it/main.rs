@@ -1,4 +1,5 @@
 //! The whole server, in this process, on free ports, with the real ONNX Runtime and a tiny model, driven by a real client.
+#![expect(clippy::unwrap_used, reason = "a panic in a helper is a failed test, with a line number")]
 
 #[macro_use]
 mod harness;

@@ -1,0 +1,198 @@
+//! The whole way on a few real clips: training, resuming, exporting, and what it must not look at.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+};
+
+use safetensors::SafeTensors;
+
+use super::{
+    CHECKPOINT_FILE, Epoch, Event, Lines, NETWORK_FILE, Options, Trained, Windows, prepare, run,
+    windows::{Cut, Cutter},
+};
+use crate::{
+    corpus::{Clip, Condition, Corpus},
+    features::{Pipeline, PipelineOptions, Standardization, normalize::Fit, window::served},
+    model::{Manifest, onnx},
+};
+
+fn clips() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/crema-d")
+}
+
+fn options(data: &Path, out: &Path, epochs: u32) -> Options {
+    Options {
+        data: data.to_owned(),
+        out: out.to_owned(),
+        train_actors: Some(vec!["1002".into(), "1015".into()]),
+        valid_actors: Some(vec!["1066".into()]),
+        epochs,
+        seed: 3,
+        resume: false,
+        lines: Lines::Both,
+        windows: Windows::Served,
+        command: "undertone train".to_owned(),
+    }
+}
+
+fn train(options: &Options) -> (Trained, Vec<Epoch>) {
+    let epochs = Mutex::new(Vec::new());
+    let tell = |event: Event<'_>| {
+        if let Event::EpochDone(epoch) = event {
+            epochs.lock().unwrap().push(epoch.clone());
+        }
+    };
+    let trained = run(options, &AtomicBool::new(false), &tell).unwrap();
+    (trained, epochs.into_inner().unwrap())
+}
+
+/// The weights of the last epoch, as bytes.
+fn last_weights(out: &Path) -> Vec<(String, Vec<u8>)> {
+    let bytes = fs::read(out.join(CHECKPOINT_FILE)).unwrap();
+    let tensors = SafeTensors::deserialize(&bytes).unwrap();
+    let mut weights: Vec<_> = tensors
+        .tensors()
+        .into_iter()
+        .filter(|(name, _)| name.starts_with("now."))
+        .map(|(name, tensor)| (name, tensor.data().to_vec()))
+        .collect();
+    weights.sort();
+    weights
+}
+
+#[test]
+fn a_few_clips_are_learnt_and_the_model_can_be_served() {
+    let out = tempfile::tempdir().unwrap();
+    let (trained, epochs) = train(&options(&clips(), out.path(), 15));
+    let first: f64 = epochs[..3].iter().map(|epoch| epoch.loss).sum();
+    let last: f64 = epochs[epochs.len() - 3..].iter().map(|epoch| epoch.loss).sum();
+    assert!(last < 0.98 * first, "{epochs:?}");
+    // What was written loads, fits its hash and runs; `run` itself compared the export with the trainer.
+    let manifest = Manifest::load(out.path()).unwrap();
+    assert_eq!(manifest, trained.manifest);
+    let runtime = onnx::Runtime::load(None).unwrap();
+    onnx::Session::load(runtime, &manifest, out.path(), &onnx::Options::default()).unwrap();
+    // Two lines, two kinds of window, six clips each.
+    assert_eq!(trained.scores.iter().map(|outcome| outcome.scores.clips).collect::<Vec<_>>(), [6; 4]);
+    let card = fs::read_to_string(out.path().join("MODEL_CARD.md")).unwrap();
+    assert!(card.contains(&manifest.network.sha256) && card.contains("Not for decisions about individuals"));
+}
+
+#[test]
+fn a_resumed_run_makes_the_same_model_to_the_bit() {
+    let [whole, parts] = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    train(&options(&clips(), whole.path(), 3));
+    train(&options(&clips(), parts.path(), 1));
+    let resumed = Options { resume: true, ..options(&clips(), parts.path(), 3) };
+    // Stopped within its second epoch, then gone on with.
+    let (stop, batches) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let tell = |event: Event<'_>| {
+        if matches!(event, Event::Epoch { epoch: 3, .. }) {
+            batches.fetch_add(1, Ordering::Relaxed);
+            stop.store(true, Ordering::Relaxed);
+        }
+    };
+    let error = run(&resumed, &stop, &tell).unwrap_err().to_string();
+    assert!(error.contains("epoch 2 is saved") && error.contains("--resume"), "{error}");
+    assert_eq!(batches.load(Ordering::Relaxed), 1);
+    train(&resumed);
+    for file in [NETWORK_FILE, "manifest.toml", CHECKPOINT_FILE] {
+        let read = |out: &Path| fs::read(out.join(file)).unwrap();
+        assert!(read(whole.path()) == read(parts.path()), "{file} differs");
+    }
+}
+
+#[test]
+fn another_seed_may_not_go_on() {
+    let out = tempfile::tempdir().unwrap();
+    train(&options(&clips(), out.path(), 1));
+    let other = Options { resume: true, seed: 4, ..options(&clips(), out.path(), 2) };
+    let error = format!("{:#}", run(&other, &AtomicBool::new(false), &|_| {}).unwrap_err());
+    assert!(error.contains("other options"), "{error}");
+}
+
+#[test]
+fn nothing_that_is_learnt_or_counted_looks_at_a_validation_actor() {
+    let data = tempfile::tempdir().unwrap();
+    for entry in fs::read_dir(clips()).unwrap().map(Result::unwrap) {
+        fs::copy(entry.path(), data.path().join(entry.file_name())).unwrap();
+    }
+    let [before, after] = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let (first, _) = train(&options(data.path(), before.path(), 1));
+    // The validation actor's clips lose their labels' audio: two change places, one becomes another actor's.
+    let place = |name: &str| data.path().join(name);
+    fs::rename(place("1066_IEO_ANG_LO.flac"), place("swap")).unwrap();
+    fs::rename(place("1066_MTI_FEA_XX.flac"), place("1066_IEO_ANG_LO.flac")).unwrap();
+    fs::rename(place("swap"), place("1066_MTI_FEA_XX.flac")).unwrap();
+    fs::remove_file(place("1066_IOM_SAD_XX.flac")).unwrap();
+    let (second, _) = train(&options(data.path(), after.path(), 1));
+    assert_eq!(first.manifest.standardization, second.manifest.standardization);
+    assert_eq!(first.manifest.training.data_sha256, second.manifest.training.data_sha256);
+    assert!(last_weights(before.path()) == last_weights(after.path()));
+}
+
+#[test]
+fn a_corrupt_clip_is_named_and_left_out() {
+    let data = tempfile::tempdir().unwrap();
+    for entry in fs::read_dir(clips()).unwrap().map(Result::unwrap) {
+        fs::copy(entry.path(), data.path().join(entry.file_name())).unwrap();
+    }
+    fs::write(data.path().join("1002_IEO_SAD_HI.flac"), b"no audio").unwrap();
+    let out = tempfile::tempdir().unwrap();
+    let notes = Mutex::new(Vec::new());
+    let tell = |event: Event<'_>| {
+        if let Event::Note(note) = event {
+            notes.lock().unwrap().push(note);
+        }
+    };
+    run(&options(data.path(), out.path(), 1), &AtomicBool::new(false), &tell).unwrap();
+    let notes = notes.into_inner().unwrap();
+    assert!(notes[0].contains("left out") && notes[0].contains("1002_IEO_SAD_HI"), "{notes:?}");
+    assert!(notes[1].contains("1 left out"), "{notes:?}");
+}
+
+#[test]
+fn training_and_a_call_see_the_same_windows_to_the_bit() {
+    let (front_end, window) = (super::FrontEnd::Thesis154(super::thesis154::Options::default()), super::window());
+    let corpus = Corpus::open(&clips()).unwrap();
+    let mut compared = 0;
+    for condition in [Condition::Wide, Condition::Mulaw] {
+        let some: Vec<&Clip> = corpus.clips.iter().take(4).collect();
+        let prepared = prepare::prepare(&some, &[condition], &front_end, || {});
+        let actors = prepared.actors.clone();
+        let cutter = Cutter::new(&prepared, &actors, Windows::Served, &front_end, &window);
+        // Not the identity, so that the padding is standardised, too.
+        let standardization = Standardization { mean: vec![0.25; 154], ..Fit::new(154).finish() };
+        for (index, clip) in some.iter().enumerate() {
+            let raw = &prepared.instances[index].raw;
+            let cuts: Vec<Cut> = served(raw, &front_end, &window, 0.5)
+                .unwrap()
+                .into_iter()
+                .filter_map(|stride| stride.outcome.ok())
+                .map(|window| Cut::of(clip.label, index, window.frames.start as usize..window.frames.end as usize))
+                .collect();
+            let trained = cutter.batch(&cuts, &standardization).windows;
+
+            let recording = crate::audio::file::read(&clip.path).unwrap();
+            let rate_hz = recording.sample_rate_hz;
+            let (samples, source_hz) = condition.apply(recording.into_mono(), rate_hz).unwrap();
+            let options = PipelineOptions { source_hz, stride_seconds: 0.5, gate: true };
+            let mut pipeline = Pipeline::new(&front_end, &window, &standardization, &options).unwrap();
+            for chunk in samples.chunks(source_hz as usize / 50) {
+                pipeline.push(chunk);
+            }
+            pipeline.finish();
+            let called: Vec<f32> =
+                std::iter::from_fn(|| pipeline.poll()).filter_map(|stride| stride.outcome.ok()).flatten().collect();
+            assert_eq!(trained.len(), called.len(), "{}", clip.name);
+            assert!(trained.iter().zip(&called).all(|(a, b)| a.to_bits() == b.to_bits()), "{}", clip.name);
+            compared += cuts.len();
+        }
+    }
+    assert!(compared >= 16, "{compared}");
+}
