@@ -16,11 +16,14 @@ pub(super) struct Driver {
     engine: Arc<Engine>,
     /// The number by which inference knows the call's first leg.
     first_leg: u64,
-    windows: FuturesUnordered<Pin<Box<dyn Future<Output = (WindowId, Outcome)> + Send>>>,
+    windows: FuturesUnordered<Answer>,
     /// More audio than this at once takes so long that other calls must be let by.
     big_chunk_bytes: usize,
     failed: bool,
 }
+
+/// What becomes of a window that is out.
+type Answer = Pin<Box<dyn Future<Output = (WindowId, Outcome)> + Send>>;
 
 /// What comes out of a call but windows.
 #[derive(Debug)]

@@ -309,7 +309,7 @@ pub(crate) fn silence(seconds: f32) -> Vec<u8> {
 }
 
 fn samples(seconds: f32) -> usize {
-    (seconds * 8000.0) as usize
+    Duration::from_secs_f32(seconds).as_millis() as usize * 8
 }
 
 fn encoded(samples: impl Iterator<Item = f32>) -> Vec<u8> {

@@ -1,4 +1,5 @@
 //! The whole server, in this process, on free ports, with the real ONNX Runtime and a tiny model, driven by a real client.
+#![expect(clippy::unwrap_used, reason = "a panic in a helper is a failed test, with a line number")]
 
 #[macro_use]
 mod harness;
@@ -6,13 +7,16 @@ mod harness;
 mod admin;
 mod classify;
 mod config;
+mod deploy;
 mod drain;
 mod exchange;
 mod failure;
 mod fields;
 mod health;
 mod idle;
+mod layers;
 mod models;
+mod people;
 mod reflection;
 mod refusals;
 mod roles;
