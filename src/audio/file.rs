@@ -84,7 +84,10 @@ pub fn decode(name: &str, bytes: &[u8]) -> Result<Recording, Error> {
 }
 
 fn decode_owned(name: &str, bytes: Vec<u8>) -> Result<Recording, Error> {
-    samples(bytes).map_err(|reason| Error::Audio { path: name.to_owned(), reason })
+    // Some damaged headers make symphonia overflow (its WAV reader multiplies what it finds unchecked).
+    std::panic::catch_unwind(|| samples(bytes))
+        .unwrap_or_else(|_| Err("its header makes no sense; copy it again, or convert it to 16-bit WAV".to_owned()))
+        .map_err(|reason| Error::Audio { path: name.to_owned(), reason })
 }
 
 /// All samples, or why there are none.
@@ -148,5 +151,106 @@ fn reason(error: &DecodeError) -> String {
         DecodeError::DecodeError(reason) | DecodeError::Unsupported(reason) => (*reason).to_owned(),
         DecodeError::IoError(error) => error.to_string(),
         other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use hound::{SampleFormat, WavSpec, WavWriter};
+
+    use super::*;
+
+    fn wav(bits_per_sample: u16, sample_format: SampleFormat, channels: u16) -> Vec<u8> {
+        let spec = WavSpec { channels, sample_rate: 16_000, bits_per_sample, sample_format };
+        let mut bytes = Cursor::new(Vec::new());
+        let mut writer = WavWriter::new(&mut bytes, spec).expect("a valid format");
+        for n in 0..1_600 * u32::from(channels) {
+            let sample = sample(n / u32::from(channels), n % u32::from(channels));
+            if sample_format == SampleFormat::Float {
+                writer.write_sample(sample).expect("in memory");
+            } else {
+                let full_scale = (1_i64 << (bits_per_sample - 1)) as f32;
+                #[expect(clippy::cast_possible_truncation, reason = "half of full scale fits")]
+                writer.write_sample((sample * full_scale) as i32).expect("in memory");
+            }
+        }
+        writer.finalize().expect("in memory");
+        bytes.into_inner()
+    }
+
+    fn sample(n: u32, channel: u32) -> f32 {
+        (n as f32 * 0.05).sin() * if channel == 0 { 0.5 } else { -0.25 }
+    }
+
+    fn reason(bytes: &[u8]) -> String {
+        let error = decode("a.wav", bytes).expect_err("refused").to_string();
+        assert!(error.starts_with("a.wav is no readable WAV or FLAC audio: "), "{error}");
+        error
+    }
+
+    #[test]
+    fn every_kind_of_wav_is_read() {
+        for (bits, format) in
+            [8, 16, 24, 32].map(|bits| (bits, SampleFormat::Int)).into_iter().chain([(32, SampleFormat::Float)])
+        {
+            let recording = decode("a.wav", &wav(bits, format, 2)).expect("readable");
+            assert_eq!((recording.sample_rate_hz, recording.channels.len()), (16_000, 2));
+            let step = if format == SampleFormat::Float { 1e-7 } else { 1.1 / 2_f32.powi(i32::from(bits.min(24)) - 1) };
+            for (channel, samples) in (0..).zip(&recording.channels) {
+                assert_eq!(samples.len(), 1_600);
+                for (n, actual) in (0..).zip(samples) {
+                    assert!((actual - sample(n, channel)).abs() <= step, "{bits} bits {format:?}: {actual} at {n}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn channels_are_mixed_to_their_mean() {
+        let recording = Recording { channels: vec![vec![0.5, 0.0], vec![-0.25, 1.0]], sample_rate_hz: 8_000 };
+        assert_eq!(recording.into_mono(), [0.125, 0.5]);
+    }
+
+    #[test]
+    fn what_is_no_audio_is_refused() {
+        assert!(reason(&[]).contains("empty"));
+        assert!(reason(b"Dear diary, today I wrote a text file and called it audio.").contains("convert it"));
+        assert!(reason(&wav(16, SampleFormat::Int, 1)[..30]).contains("it"));
+        reason(b"fLaC");
+        reason(b"RIFF");
+    }
+
+    #[test]
+    fn half_a_recording_is_refused() {
+        let bytes = wav(16, SampleFormat::Int, 1);
+        assert!(reason(&bytes[..bytes.len() / 2]).contains("copy it again"));
+    }
+
+    #[test]
+    fn samples_that_are_no_numbers_are_refused() {
+        let mut bytes = wav(32, SampleFormat::Float, 1);
+        let end = bytes.len();
+        bytes[end - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
+        assert!(reason(&bytes).contains("no numbers"));
+    }
+
+    #[test]
+    fn a_missing_file_is_named() {
+        let error = read(&PathBuf::from("no/such/file.wav")).expect_err("refused").to_string();
+        assert!(error.starts_with("cannot open no/such/file.wav: "), "{error}");
+    }
+
+    #[test]
+    fn no_damage_makes_it_panic() {
+        let bytes = wav(16, SampleFormat::Int, 1);
+        for at in 0..60 {
+            for value in [0, 1, 0x7F, 0xFF] {
+                let mut damaged = bytes.clone();
+                damaged[at] = value;
+                let _ = decode("a.wav", &damaged);
+            }
+        }
     }
 }

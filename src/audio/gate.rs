@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 /// Blocks a second: 20 ms, a telephone packet.
 pub const BLOCKS_PER_SECOND: u32 = 50;
 
-/// How far above the noise floor speech is, in dB: chosen on CREMA-D so that it keeps 97 % of speech (docs/features.md).
+/// How far above the noise floor speech is, in dB: on CREMA-D it keeps 97 % of speech (docs/features.md).
 const MARGIN_DB: f32 = 6.0;
 
 /// Nothing quieter is speech: the level of G.711's lowest step is about -72 dBFS.

@@ -46,6 +46,7 @@ struct Report {
     tuning: f64,
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "a command owns its arguments, as all do")]
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let FrontEndName::Thesis154 = args.front_end;
     let recording = file::read(&args.file)?;

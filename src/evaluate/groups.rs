@@ -36,10 +36,10 @@ pub struct Groups {
 
 impl Groups {
     /// Divides `scored`, each beside the clip it is of.
-    pub fn of<'a>(scored: impl Iterator<Item = (&'a Clip, &'a Scored)> + Clone, labels: usize) -> Self {
+    pub fn of(scored: &[(&Clip, Scored)], labels: usize) -> Self {
         let by = |key: fn(&Clip) -> Option<&'static str>| {
             let mut groups: BTreeMap<&'static str, Vec<Scored>> = BTreeMap::new();
-            for (clip, one) in scored.clone() {
+            for (clip, one) in scored {
                 if let Some(key) = key(clip) {
                     groups.entry(key).or_default().push(one.clone());
                 }
@@ -79,12 +79,12 @@ mod tests {
                 Clip { path: name.into(), name: name.into(), actor: parsed.actor, label: 0, level: Some(parsed.level) }
             })
             .into();
-        let scored: Vec<Scored> = [0.9, 0.9, 0.9, 0.1, 0.1]
+        let scored: Vec<(&Clip, Scored)> = [0.9, 0.9, 0.9, 0.1, 0.1]
             .iter()
             .zip(&clips)
-            .map(|(&p, clip)| Scored { actor: clip.actor.clone(), label: 0, probabilities: vec![p, 1.0 - p] })
+            .map(|(&p, clip)| (clip, Scored { actor: clip.actor.clone(), label: 0, probabilities: vec![p, 1.0 - p] }))
             .collect();
-        let groups = Groups::of(clips.iter().zip(&scored), 2);
+        let groups = Groups::of(&scored, 2);
         assert_eq!(groups.sex.keys().collect::<Vec<_>>(), ["male"]);
         assert!((groups.sex["male"].uar - 1.0 / 3.0).abs() < 1e-12);
         assert_eq!(groups.level.keys().collect::<Vec<_>>(), [Level::High.as_str()]);

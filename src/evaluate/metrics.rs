@@ -13,8 +13,8 @@ use serde::Serialize;
 const ECE_BINS: usize = 15;
 /// Resamples behind the interval: enough for its ends to settle within about half a point.
 const RESAMPLES: usize = 1000;
-/// Part of the resamples below and above the interval: it holds 95 %.
-const TAIL: f64 = 0.025;
+/// Resamples below and above the interval: it holds 95 %.
+const TAIL: usize = RESAMPLES / 40;
 /// Seed of the resamples, so that the same scores give the same interval.
 const SEED: u64 = 0;
 
@@ -187,8 +187,7 @@ fn interval(scored: &[Scored], labels: usize) -> (f64, f64) {
         })
         .collect();
     uars.sort_by(f64::total_cmp);
-    let tail = (RESAMPLES as f64 * TAIL).round() as usize;
-    (uars[tail], uars[RESAMPLES - 1 - tail])
+    (uars[TAIL], uars[RESAMPLES - 1 - TAIL])
 }
 
 fn expected_calibration_error(scored: &[Scored]) -> f64 {
@@ -196,7 +195,7 @@ fn expected_calibration_error(scored: &[Scored]) -> f64 {
     for one in scored {
         let confidence = one.confidence();
         // Bins are open below and closed above, so 1 falls into the last.
-        let bin = ((confidence * ECE_BINS as f64).ceil() as usize).clamp(1, ECE_BINS) - 1;
+        let bin = (1..ECE_BINS).take_while(|&bin| confidence * ECE_BINS as f64 > bin as f64).count();
         bins[bin].0 += 1;
         bins[bin].1 += usize::from(one.is_right());
         bins[bin].2 += confidence;

@@ -215,7 +215,7 @@ impl<'a> Pile<'a> {
             window: self.window.to_string(),
             window_seconds: self.window.seconds(),
             windows: self.windows,
-            groups: Groups::of(self.scored.iter().map(|(clip, scored)| (*clip, scored)), labels.len()),
+            groups: Groups::of(&self.scored, labels.len()),
             scores,
             unscored_windows: self.unscored,
             listeners: Listeners::of(&clips),
@@ -280,4 +280,93 @@ fn assembled(raw: &RawFrames, frames: std::ops::Range<usize>, manifest: &Manifes
     assemble(raw.range(frames), &mut window);
     manifest.standardization.apply(&mut window);
     window
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::{
+        corpus::Corpus,
+        features::{Pipeline, PipelineOptions},
+        model::onnx::{Options as SessionOptions, Runtime},
+    };
+
+    fn model() -> (Manifest, Session) {
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/cnn-bilstm");
+        let manifest = Manifest::load(&dir).unwrap();
+        let session = Session::load(Runtime::load(None).unwrap(), &manifest, &dir, &SessionOptions::default()).unwrap();
+        (manifest, session)
+    }
+
+    fn corpus() -> Corpus {
+        Corpus::open(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/crema-d")).unwrap()
+    }
+
+    #[test]
+    fn whole_clips_are_scored_over_the_windows_of_a_call() {
+        let (manifest, _) = model();
+        let clip = &corpus().clips[0];
+        let recording = file::read(&clip.path).unwrap();
+        let hz = recording.sample_rate_hz;
+        let samples = recording.into_mono();
+        for gate in [false, true] {
+            let raw = RawFrames::of(&samples, hz, &manifest.front_end, gate).unwrap();
+            let (windows, unscored) = cut(&raw, Window::Whole, &manifest).unwrap();
+            let options = PipelineOptions { source_hz: hz, stride_seconds: STRIDE_SECONDS, gate };
+            let mut call =
+                Pipeline::new(&manifest.front_end, &manifest.window, &manifest.standardization, &options).unwrap();
+            call.push(&samples);
+            call.finish();
+            let strides: Vec<_> = std::iter::from_fn(|| call.poll()).collect();
+            let served: Vec<Vec<f32>> = strides.iter().filter_map(|stride| stride.outcome.clone().ok()).collect();
+            assert!(windows == served && !windows.is_empty());
+            assert_eq!(unscored, strides.len() - served.len());
+        }
+    }
+
+    #[test]
+    fn every_kind_of_window_counts_what_it_says() {
+        let (manifest, mut session) = model();
+        let corpus = corpus();
+        let clips: Vec<&Clip> = corpus.clips.iter().filter(|clip| clip.actor == "1066").collect();
+        let options = Options {
+            conditions: vec![Condition::Wide, Condition::Alaw],
+            windows: vec![Window::Whole, Window::Clip, Window::Seconds(1.0)],
+            gate: false,
+        };
+        let outcomes = evaluate(&manifest, &mut session, &clips, &options, &mut Vec::new(), || {}).unwrap();
+        assert_eq!(outcomes.len(), 6);
+        for outcome in &outcomes {
+            assert_eq!((outcome.scores.clips, outcome.scores.actors), (6, 1));
+            let counted: u64 = outcome.scores.confusion.iter().flatten().sum();
+            let expected = if outcome.window_seconds.is_some() { outcome.windows } else { 6 };
+            assert_eq!(counted, expected as u64);
+            assert!(outcome.windows >= 6 && outcome.groups.sex.is_empty());
+            assert_eq!(outcome.listeners.as_ref().unwrap().clips, 6);
+        }
+        let json = serde_json::to_value(&outcomes[5]).unwrap();
+        assert_eq!((&json["condition"], &json["window_seconds"]), (&"alaw".into(), &1.0.into()));
+        for field in ["uar", "uar_low", "uar_high", "accuracy", "macro_f1", "weighted_f1", "ece", "brier", "per_class"]
+        {
+            assert!(!json[field].is_null(), "{field}");
+        }
+    }
+
+    #[test]
+    fn a_clip_that_cannot_be_read_is_named_and_windows_must_fit() {
+        let (manifest, mut session) = model();
+        let corpus = corpus();
+        let broken = Clip { path: "none/1066_DFA_ANG_XX.wav".into(), ..corpus.clips[0].clone() };
+        let clips = [&corpus.clips[0], &broken];
+        let mut options = Options { conditions: vec![Condition::Wide], windows: vec![Window::Clip], gate: false };
+        let mut left_out = Vec::new();
+        let outcomes = evaluate(&manifest, &mut session, &clips, &options, &mut left_out, || {}).unwrap();
+        assert_eq!(outcomes[0].scores.clips, 1);
+        assert!(left_out[0].contains("none/1066_DFA_ANG_XX.wav"), "{left_out:?}");
+        options.windows = vec![Window::Seconds(7.5)];
+        let error = evaluate(&manifest, &mut session, &clips, &options, &mut left_out, || {}).unwrap_err();
+        assert!(error.to_string().contains("6.97 s"), "{error}");
+    }
 }

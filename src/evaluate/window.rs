@@ -60,10 +60,10 @@ impl fmt::Display for Window {
     }
 }
 
-/// Frames in so many seconds, rounded.
+/// Frames that hold so many seconds.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at most 60 s, and positive")]
 pub(super) fn frames(seconds: f32, manifest: &Manifest) -> usize {
-    (seconds * frame_rate(manifest)).round() as usize
+    (seconds * frame_rate(manifest)).ceil() as usize
 }
 
 fn frame_rate(manifest: &Manifest) -> f32 {

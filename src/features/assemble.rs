@@ -98,3 +98,40 @@ fn cosines() -> Vec<[f32; LANES]> {
         .map(|band| std::array::from_fn(|coefficient| if coefficient < MFCC { weight(band, coefficient) } else { 0.0 }))
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::features::raw::RAW_VALUES;
+
+    #[test]
+    fn the_cepstrum_is_the_plain_sum_of_cosines() {
+        let mel: Vec<f32> = (0..MEL).map(|band| -60.0 + (band * band % 37) as f32).collect();
+        let cepstrum = cepstrum(&mel);
+        for (k, actual) in cepstrum.iter().enumerate().take(MFCC) {
+            let angle = |band: usize| std::f64::consts::PI * k as f64 * (band as f64 + 0.5) / MEL as f64;
+            let sum: f64 = mel.iter().enumerate().map(|(band, db)| f64::from(*db) * angle(band).cos()).sum();
+            let expected = sum * (if k == 0 { 1.0 } else { 2.0 } / MEL as f64).sqrt();
+            assert!((f64::from(*actual) - expected).abs() < 2e-4, "coefficient {k}: {actual} and {expected}");
+        }
+    }
+
+    #[test]
+    fn level_floor_and_clamp_are_those_of_the_window() {
+        let mut values = vec![-90.0; 2 * RAW_VALUES];
+        values[RAW_VALUES - 1] = 0.01;
+        values[2 * RAW_VALUES - 1] = 0.1;
+        values[5] = -30.0;
+        let frames = values.chunks(RAW_VALUES).map(|values| RawFrame { values, faint: &[] });
+        let mut window = vec![1.0; 3 * VALUES];
+        assemble(frames, &mut window);
+        // Divided by the peak of 0.1 everything is 20 dB louder: the loudest band at -10 dB, the clamp at -90 dB.
+        assert!((window[MEL_AT + 5] + 10.0).abs() < 1e-4);
+        assert!((window[MEL_AT + 6] + 70.0).abs() < 1e-4);
+        values[6] = -200.0;
+        let frames = values.chunks(RAW_VALUES).map(|values| RawFrame { values, faint: &[] });
+        assemble(frames, &mut window);
+        assert!((window[MEL_AT + 6] + 90.0).abs() < 1e-4);
+        assert!(window[2 * VALUES..].iter().all(|&value| value == 0.0), "padding");
+    }
+}

@@ -8,8 +8,10 @@ use proptest::prelude::*;
 
 use super::{
     FrontEnd, Pipeline, PipelineOptions, Standardization, Stride, WindowOptions,
+    chroma::ChromaBank,
     listen::RawFrames,
-    thesis154::{self, CHROMA_AT, CROSSINGS_AT, MEL_AT, VALUES},
+    mel::MelBank,
+    thesis154::{self, BINS, CHROMA_AT, CROSSINGS_AT, MEL_AT, VALUES},
     window::served,
 };
 use crate::audio::{codec, codec::Encoding, file, resample::resample};
@@ -87,6 +89,36 @@ fn telephone_call() -> Vec<f32> {
     let clip = file::read(&path("1012_TSI_NEU_XX.wav")).expect("readable");
     let clip = resample(&clip.into_mono(), 16_000, 8_000).expect("supported");
     [vec![0.0; 8_100], clip.clone(), vec![0.0; 24_000], clip].concat()
+}
+
+/// A dense filter bank of librosa's, `[bands, bins]`, applied the plain way.
+fn plainly(bank: &Array2<f32>, power: &[f32; BINS]) -> Vec<f64> {
+    let band =
+        |row: ndarray::ArrayView1<'_, f32>| row.iter().zip(power).map(|(w, p)| f64::from(*w) * f64::from(*p)).sum();
+    bank.rows().into_iter().map(band).collect()
+}
+
+#[test]
+fn filter_banks_are_those_of_librosa() {
+    let mut npz = NpzReader::new(File::open(path("constants.npz")).expect("there")).expect("readable");
+    let names = npz.names().expect("readable");
+    let mut bank = |part: &str| -> Array2<f32> {
+        let name = names.iter().find(|name| name.contains(part)).unwrap_or_else(|| panic!("{part} in {names:?}"));
+        npz.by_name(name).expect("a matrix")
+    };
+    let power: [f32; BINS] = std::array::from_fn(|bin| 1.0 + (bin * bin % 97) as f32);
+    let mut mel = vec![0.0; thesis154::MEL];
+    MelBank::new().apply(&power, &mut mel);
+    for (actual, expected) in mel.iter().zip(plainly(&bank("mel"), &power)) {
+        assert!((f64::from(*actual) / expected - 1.0).abs() < 1e-5, "{actual} and {expected}");
+    }
+    let mut chroma = vec![0.0; thesis154::CHROMA];
+    ChromaBank::new(0.0).apply(&power, &mut chroma);
+    let expected = plainly(&bank("chroma"), &power);
+    let loudest = expected.iter().copied().fold(0.0, f64::max);
+    for (actual, expected) in chroma.iter().zip(expected) {
+        assert!((f64::from(*actual) - expected / loudest).abs() < 1e-5, "{actual} and {}", expected / loudest);
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Samples of one leg in; a window, or the reason for none, out at every stride.
 //!
 //! Stride `n` is told when sample `n * stride` has been pushed, whatever came with it in one push. Its window ends with the last
-//! frame that is complete by then: 56 to 100 ms before, half a frame, the resampler's look-ahead and a hop. So a stride depends on
+//! frame that is complete by then, which the resampler tells 10 to 30 ms late and which began a hop ago at most. So a stride depends on
 //! the samples up to its own time and no others.
 
 use std::{collections::VecDeque, ops::Range};

@@ -106,7 +106,7 @@ impl Options {
     /// # Errors
     /// [`Error::Parameter`] names the first that is not, and the value that is.
     pub fn validate(&self) -> Result<(), Error> {
-        fn check<T: PartialEq + ToString>(name: &'static str, actual: T, expected: T) -> Result<(), Error> {
+        fn check<T: PartialEq + ToString + Copy>(name: &'static str, actual: T, expected: T) -> Result<(), Error> {
             if actual == expected {
                 return Ok(());
             }

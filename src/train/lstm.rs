@@ -46,13 +46,13 @@ pub(super) struct Gradients {
 }
 
 /// Walks `sequence` `[step × batch, in]` from its first step; returns the last hidden state `[batch, unit]`.
-pub(super) fn forward(weights: Weights<'_>, sequence: ArrayView2<'_, f32>, batch: usize) -> (Array2<f32>, Trace) {
+pub(super) fn forward(weights: Weights<'_>, sequence: &Array2<f32>, batch: usize) -> (Array2<f32>, Trace) {
     let rows = sequence.nrows();
     // Row-major transposes: the products of every step run over contiguous memory.
     let recurrent = weights.recurrent.t().as_standard_layout().into_owned();
     let mut gates = Array2::zeros((rows, GATES * UNITS));
     gates += &weights.bias;
-    general_mat_mul(1.0, &sequence, &weights.input.t(), 1.0, &mut gates);
+    general_mat_mul(1.0, sequence, &weights.input.t(), 1.0, &mut gates);
     let mut squashed = Array2::zeros((rows, UNITS));
     let (mut cells, mut hidden) = (Array2::zeros((rows, UNITS)), Array2::zeros((rows, UNITS)));
     let (mut cell, mut state) = (Array2::<f32>::zeros((batch, UNITS)), Array2::<f32>::zeros((batch, UNITS)));
@@ -83,12 +83,7 @@ pub(super) fn forward(weights: Weights<'_>, sequence: ArrayView2<'_, f32>, batch
 }
 
 /// The gradients, given that of the last hidden state `[batch, unit]`.
-pub(super) fn backward(
-    weights: Weights<'_>,
-    sequence: ArrayView2<'_, f32>,
-    trace: &Trace,
-    last: &Array2<f32>,
-) -> Gradients {
+pub(super) fn backward(weights: Weights<'_>, sequence: &Array2<f32>, trace: &Trace, last: &Array2<f32>) -> Gradients {
     let (rows, batch) = (sequence.nrows(), last.nrows());
     let mut gates = Array2::<f32>::zeros((rows, GATES * UNITS));
     let (mut state, mut cell) = (last.clone(), Array2::<f32>::zeros((batch, UNITS)));
@@ -118,7 +113,7 @@ pub(super) fn backward(
         general_mat_mul(1.0, &gates, &weights.recurrent, 0.0, &mut state);
     }
     Gradients {
-        input: gates.t().dot(&sequence),
+        input: gates.t().dot(sequence),
         recurrent: gates.t().dot(&trace.hidden),
         bias: gates.sum_axis(Axis(0)),
         sequence: gates.dot(&weights.input),
@@ -126,7 +121,7 @@ pub(super) fn backward(
 }
 
 /// The steps of `sequence` `[step × batch, in]` in reverse order, the batch's order kept.
-pub(super) fn reversed(sequence: ArrayView2<'_, f32>, batch: usize) -> Array2<f32> {
+pub(super) fn reversed(sequence: &Array2<f32>, batch: usize) -> Array2<f32> {
     let steps: Vec<_> = sequence.axis_chunks_iter(Axis(0), batch).rev().collect();
     concatenate(Axis(0), &steps).expect("chunks of one array have one width")
 }
@@ -160,7 +155,7 @@ mod tests {
 
     /// The sum of the last state, weighted so that every element's gradient differs.
     fn loss(weights: Weights<'_>, sequence: &Array2<f32>, last: &Array2<f32>) -> f64 {
-        let (state, _) = forward(weights, sequence.view(), BATCH);
+        let (state, _) = forward(weights, sequence, BATCH);
         state.iter().zip(last).map(|(a, b)| f64::from(a * b)).sum()
     }
 
@@ -174,8 +169,8 @@ mod tests {
         let last = random((BATCH, UNITS), &mut chance);
         let gradients = {
             let weights = Weights { input: input.view(), recurrent: recurrent.view(), bias: bias.view() };
-            let (_, trace) = forward(weights, sequence.view(), BATCH);
-            backward(weights, sequence.view(), &trace, &last)
+            let (_, trace) = forward(weights, &sequence, BATCH);
+            backward(weights, &sequence, &trace, &last)
         };
         let step = 1e-2_f32;
         macro_rules! slopes {
@@ -205,8 +200,8 @@ mod tests {
     #[test]
     fn reversing_twice_changes_nothing() {
         let sequence = random((STEPS * BATCH, INPUTS), &mut ChaCha8Rng::seed_from_u64(3));
-        let once = reversed(sequence.view(), BATCH);
+        let once = reversed(&sequence, BATCH);
         assert_eq!(once.row(1), sequence.row((STEPS - 1) * BATCH + 1));
-        assert_eq!(reversed(once.view(), BATCH), sequence);
+        assert_eq!(reversed(&once, BATCH), sequence);
     }
 }

@@ -221,10 +221,10 @@ fn convolution(
 
 /// The last states of both directions side by side `[window, 2 × unit]`.
 fn both_ways(parameters: &Parameters, sequence: &Array2<f32>, batch: usize) -> (Array2<f32>, [lstm::Trace; 2]) {
-    let backwards = lstm::reversed(sequence.view(), batch);
+    let backwards = lstm::reversed(sequence, batch);
     let ((ahead, trace), (behind, trace_back)) = rayon::join(
-        || lstm::forward(direction(parameters, 0), sequence.view(), batch),
-        || lstm::forward(direction(parameters, 1), backwards.view(), batch),
+        || lstm::forward(direction(parameters, 0), sequence, batch),
+        || lstm::forward(direction(parameters, 1), &backwards, batch),
     );
     let states = ndarray::concatenate(ndarray::Axis(1), &[ahead.view(), behind.view()])
         .expect("both directions have a state for every window");
@@ -243,12 +243,12 @@ fn both_ways_back(
     let states = ArrayView2::from_shape((batch, 2 * UNITS), states).expect("a row of states a window");
     let (ahead, behind) = states.split_at(ndarray::Axis(1), UNITS);
     let (ahead, behind) = (ahead.as_standard_layout().into_owned(), behind.as_standard_layout().into_owned());
-    let backwards = lstm::reversed(sequence.view(), batch);
+    let backwards = lstm::reversed(sequence, batch);
     let (mut first, second) = rayon::join(
-        || lstm::backward(direction(parameters, 0), sequence.view(), &traces[0], &ahead),
-        || lstm::backward(direction(parameters, 1), backwards.view(), &traces[1], &behind),
+        || lstm::backward(direction(parameters, 0), sequence, &traces[0], &ahead),
+        || lstm::backward(direction(parameters, 1), &backwards, &traces[1], &behind),
     );
-    first.sequence += &lstm::reversed(second.sequence.view(), batch);
+    first.sequence += &lstm::reversed(&second.sequence, batch);
     for (index, way) in [&first, &second].into_iter().enumerate() {
         let mut put = |name: Name, values: &mut dyn Iterator<Item = &f32>| {
             let half = SPECS[name as usize].len() / 2;

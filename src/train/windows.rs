@@ -68,6 +68,7 @@ pub(super) fn generator(seed: u64, purpose: u64) -> ChaCha8Rng {
 
 impl<'a> Cutter<'a> {
     /// Uses the clips of `actors` only.
+    #[expect(clippy::cast_sign_loss, reason = "a window's options are validated")]
     pub(super) fn new(
         prepared: &'a Prepared,
         actors: &[String],
