@@ -90,9 +90,10 @@ fn customer(now: Instant) -> Call {
 }
 
 /// Something the gate hears as speech: a buzz that swells and fades four times a second.
-fn speech(seconds: f64) -> Vec<f32> {
-    (0..(seconds * f64::from(RATE)) as usize)
-        .map(|n| {
+fn speech(seconds: f32) -> Vec<f32> {
+    let samples = (0..).take_while(|n| (*n as f32) < seconds * RATE as f32);
+    samples
+        .map(|n: u32| {
             let t = n as f32 / RATE as f32;
             let buzz: f32 = (1..8).map(|k| (std::f32::consts::TAU * 140.0 * k as f32 * t).sin() / k as f32).sum();
             0.2 * buzz * (0.6 + 0.4 * (std::f32::consts::TAU * 4.0 * t).sin())
@@ -320,8 +321,10 @@ fn half_a_sample_at_the_end_is_a_warning() {
     assert!(summary(&outputs).warnings[0].contains("1 byte"), "{:?}", summary(&outputs).warnings);
 }
 
-/// What a client sees of events: all but when.
-fn seen(outputs: &[Output]) -> Vec<(u64, u64, u64, Result<Vec<f32>, NotScored>)> {
+/// What a client sees of an event, all but when: start, end, dependence, probabilities.
+type Seen = (u64, u64, u64, Result<Vec<f32>, NotScored>);
+
+fn seen(outputs: &[Output]) -> Vec<Seen> {
     events(outputs)
         .into_iter()
         .map(|event| {

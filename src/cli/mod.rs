@@ -127,9 +127,10 @@ fn block_on<T>(task: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<
     tokio::runtime::Runtime::new().context("cannot start the asynchronous runtime")?.block_on(task)
 }
 
-/// Logs of the library go to standard error; `RUST_LOG` widens or narrows them, warnings are shown otherwise.
+/// Logs of the library go to standard error; `RUST_LOG` widens or narrows them. Otherwise warnings are shown, but not those of the
+/// audio reader, whose errors come back to us.
 fn log_to_stderr() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,symphonia_core=off"));
     // A second subscriber in one process is refused; the first goes on.
     let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).without_time().try_init();
 }

@@ -1,0 +1,157 @@
+//! The commands for people, as they are typed: what they print, and how they end.
+
+use std::{
+    fs,
+    path::PathBuf,
+    process::{Command, Output, Stdio},
+};
+
+use serde_json::Value;
+
+use crate::harness::{Harness, tiny};
+
+fn undertone(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_undertone"));
+    command.args(args).stdin(Stdio::null()).env_remove("RUST_LOG");
+    command
+}
+
+/// Standard output and standard error of a command that ended with this status.
+fn ended(status: i32, output: &Output) -> (String, String) {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(output.status.code(), Some(status), "{out}\n{err}");
+    (out, err)
+}
+
+/// The demo's call: 54 s of µ-law.
+fn call_wav() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src/cli/demo/call.wav")
+}
+
+fn json_lines(text: &str) -> Vec<Value> {
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn classify_tells_the_fields_of_its_contract_and_keeps_every_window() {
+    let dir = tempfile::tempdir().unwrap();
+    let scores = dir.path().join("scores.jsonl");
+    let mut command = undertone(&["classify", "--json", "--model"]);
+    let output = command.arg(tiny()).arg("--scores").arg(&scores).arg(call_wav()).output().unwrap();
+    let (out, err) = ended(0, &output);
+    assert_eq!(err, "");
+    let [heard] = json_lines(&out).try_into().unwrap();
+    assert!(heard["file"].as_str().unwrap().ends_with("call.wav"));
+    assert!(heard["label"].is_string());
+    assert!((20.0..54.0).contains(&heard["speech_seconds"].as_f64().unwrap()), "{heard}");
+    let probabilities = heard["probabilities"].as_object().unwrap();
+    let sum: f64 = probabilities.values().map(|value| value.as_f64().unwrap()).sum();
+    assert!((sum - 1.0).abs() < 1e-4, "{heard}");
+    let most = probabilities.values().map(|value| value.as_f64().unwrap()).fold(0.0, f64::max);
+    assert_eq!(heard["confidence"].as_f64(), Some(most));
+
+    let scores = json_lines(&fs::read_to_string(&scores).unwrap());
+    let scored: Vec<_> = scores.iter().filter(|score| score["not_scored_reason"].is_null()).collect();
+    assert_eq!(scored.len() as u64, heard["windows"].as_u64().unwrap());
+    assert!(scored.iter().all(|score| score["probabilities"].is_object() && score["role"] == "CUSTOMER"));
+    let mean = |label: &str| {
+        let values = scored.iter().map(|score| score["probabilities"][label].as_f64().unwrap());
+        values.sum::<f64>() / scored.len() as f64
+    };
+    assert!((mean("angry") - probabilities["angry"].as_f64().unwrap()).abs() < 1e-4);
+}
+
+#[test]
+fn classify_does_the_other_files_when_one_is_bad() {
+    let dir = tempfile::tempdir().unwrap();
+    let noise = dir.path().join("noise.wav");
+    fs::write(&noise, "this is no audio").unwrap();
+    let mut command = undertone(&["classify", "--model"]);
+    let output = command.arg(tiny()).arg("absent.wav").arg(call_wav()).arg(&noise).output().unwrap();
+    let (out, err) = ended(1, &output);
+    assert!(out.lines().next().unwrap().contains("confidence") && out.contains("call.wav"), "{out}");
+    let lines: Vec<&str> = err.lines().collect();
+    assert_eq!(lines.len(), 3, "{err}");
+    assert!(lines[0].contains("absent.wav") && lines[1].contains("noise.wav") && lines[2].contains("2 of 3"), "{err}");
+}
+
+#[test]
+fn one_bad_file_is_one_line() {
+    for (args, told) in [
+        (["classify", "absent.wav"], "absent.wav"),
+        (["classify", concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")], "Cargo.toml"),
+    ] {
+        let (out, err) = ended(1, &undertone(&args).arg("--model").arg(tiny()).output().unwrap());
+        assert_eq!((out.as_str(), err.lines().count()), ("", 1), "{err}");
+        assert!(err.contains(told), "{err}");
+    }
+}
+
+#[test]
+fn wrong_usage_is_status_2() {
+    ended(2, &undertone(&["classify"]).output().unwrap());
+    ended(2, &undertone(&["call", "x.wav"]).output().unwrap());
+    let mut command = undertone(&["call", "--to", "127.0.0.1:9", "--roles", "customer,agent"]);
+    let (_, err) = ended(2, &command.arg(call_wav()).output().unwrap());
+    assert!(err.contains("1 channel") && err.lines().count() == 1, "{err}");
+    let mut command = undertone(&["call", "--to", "https://127.0.0.1:9"]);
+    let (_, err) = ended(2, &command.arg(call_wav()).output().unwrap());
+    assert!(err.contains("TLS") && err.lines().count() == 1, "{err}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn call_prints_every_response_as_proto3_json() {
+    let harness = Harness::start().await;
+    let to = harness.server.grpc().to_string();
+    for encoding in ["mulaw", "alaw", "linear16"] {
+        let mut command = undertone(&["call", "--json", "--speed", "50", "--chunk-ms", "100", "--to", &to]);
+        command.args(["--encoding", encoding]).arg(call_wav());
+        let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+        let (out, err) = ended(0, &output);
+        assert_eq!(err, "");
+        let lines = json_lines(&out);
+        assert!(lines[0]["acknowledgement"]["sessionId"].is_string(), "{}", lines[0]);
+        assert_eq!(lines[0]["acknowledgement"]["stride"], "0.500s");
+        let events: Vec<_> = lines.iter().filter_map(|line| line.get("event")).collect();
+        assert_eq!(events[0]["sequence"], "1");
+        assert!(events.iter().any(|event| event["emotion"]["label"].is_string()));
+        let summary = &lines.last().unwrap()["summary"];
+        assert_eq!(summary["endReason"], "END_REASON_COMPLETED");
+        // The file's bytes without the header of 58 and the padding of one.
+        assert_eq!(summary["receivedSamples"], "429929");
+    }
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn call_says_what_the_server_refuses() {
+    let harness = Harness::start().await;
+    let to = format!("http://{}", harness.server.grpc());
+    let mut command = undertone(&["call", "--model", "absent", "--to", &to]);
+    command.arg(call_wav());
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    let (_, err) = ended(1, &output);
+    assert!(err.contains("NOT_FOUND") && err.contains("tiny") && err.lines().count() == 1, "{err}");
+    harness.stop().await;
+}
+
+#[test]
+fn call_says_where_nobody_answers() {
+    // Bound and let go: nobody listens there.
+    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let (_, err) = ended(1, &undertone(&["call", "--to", &address]).arg(call_wav()).output().unwrap());
+    assert!(err.contains(&address) && err.contains("undertone serve") && err.lines().count() == 1, "{err}");
+}
+
+#[test]
+fn demo_prints_a_timeline_and_ends_well() {
+    let (out, err) = ended(0, &undertone(&["demo", "--speed", "30", "--model"]).arg(tiny()).output().unwrap());
+    assert_eq!(err, "");
+    for told in ["model tiny", "acted", "decisions", "summary of customer (completed)"] {
+        assert!(out.contains(told), "no {told} in\n{out}");
+    }
+    for label in ["neutral", "angry", "sad", "happy"] {
+        assert!(out.lines().any(|line| line.contains(&format!(" s  {label} "))), "no {label} in\n{out}");
+    }
+}
