@@ -14,7 +14,7 @@ BINARY := $(or $(CARGO_TARGET_DIR),target)/debug/undertone
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test lint train docs clean
+.PHONY: help setup demo run test lint bench train docs clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ test: setup ## Run all tests: Rust with the trainer, then a Python client agains
 
 lint: ## Check formatting, lints, the proto, licences and sources of dependencies
 	scripts/lint.sh
+
+bench: ## Time what a second of call costs, stage by stage
+	$(CARGO) bench --profile quick --bench stages $(ARGS)
 
 train: setup ## Train the CNN-BiLSTM: make train DATA=path/to/AudioWAV OUT=models/cnn-bilstm
 	$(CARGO) run --profile quick --features train -- train --recipe cnn-bilstm --data $(DATA) --out $(OUT) $(ARGS)
