@@ -6,7 +6,6 @@ use clap::ValueEnum;
 
 /// Makes a model of labelled recordings. Needs a build with the trainer: cargo build --release --features train.
 #[derive(Debug, clap::Args)]
-#[cfg_attr(not(feature = "train"), expect(dead_code, reason = "without the trainer the arguments are only checked"))]
 pub(crate) struct Args {
     /// What to train.
     #[arg(long, value_enum, value_name = "NAME")]

@@ -14,6 +14,7 @@ mod read;
 pub mod tables;
 
 pub use actors::{Split, parse_actors, split};
+#[cfg(feature = "train")]
 pub(crate) use check::audio_hash;
 pub use check::{Duplicate, Fault, Report, check};
 pub use condition::Condition;
