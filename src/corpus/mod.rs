@@ -9,15 +9,17 @@ use std::path::PathBuf;
 mod actors;
 mod check;
 mod condition;
+pub mod line;
 mod name;
 mod read;
+pub mod seed;
 pub mod tables;
 
 pub use actors::{Split, parse_actors, split};
 #[cfg(feature = "train")]
 pub(crate) use check::audio_hash;
 pub use check::{Duplicate, Fault, Report, check};
-pub use condition::Condition;
+pub use condition::{Condition, Scene};
 pub use name::ClipName;
 
 /// What the six-emotion corpora tell apart, in the order of a model's logits.

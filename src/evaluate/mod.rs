@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::{
     audio::file,
-    corpus::{Clip, Condition, LABELS, tables},
+    corpus::{Clip, Condition, LABELS, Scene, line::Babble, tables},
     features::{
         assemble::assemble,
         listen::RawFrames,
@@ -27,6 +27,8 @@ use metrics::{Scored, Scores};
 
 /// Seconds between windows: what a call gets that asks for no other stride.
 const STRIDE_SECONDS: f64 = 0.5;
+/// Of all that conditions draw, so that the same clips are heard in the same way every time.
+const SEED: u64 = 0;
 
 /// What to measure.
 #[derive(Debug, Clone)]
@@ -142,6 +144,11 @@ pub fn evaluate(
             })
         })
         .collect();
+    let babble = if options.conditions.iter().any(|line| line.has_babble()) {
+        Babble::of(clips, SEED)
+    } else {
+        Babble::default()
+    };
     for &clip in clips {
         progress();
         let recording = match file::read(&clip.path) {
@@ -154,7 +161,8 @@ pub fn evaluate(
         let rate_hz = recording.sample_rate_hz;
         let samples = recording.into_mono();
         for &condition in &options.conditions {
-            let heard = condition.apply(samples.clone(), rate_hz).map_err(crate::features::Error::from);
+            let scene = Scene::of(clip, &babble, SEED);
+            let heard = condition.apply(samples.clone(), rate_hz, &scene).map_err(crate::features::Error::from);
             let raw = match heard
                 .and_then(|(samples, hz)| Ok(RawFrames::of(&samples, hz, &manifest.front_end, options.gate)?))
             {

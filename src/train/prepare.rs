@@ -9,7 +9,7 @@ use rayon::prelude::*;
 
 use crate::{
     audio::file,
-    corpus::{Clip, Condition, audio_hash, tables},
+    corpus::{Clip, Condition, Scene, audio_hash, line::Babble, tables},
     features::{FrontEnd, listen::RawFrames},
     model::manifest::sha256_hex,
 };
@@ -110,7 +110,8 @@ fn read(clip: &Clip, actor: usize, conditions: &[Condition], front_end: &FrontEn
     }
     let audio = audio_hash(&samples);
     let listen = |&condition: &Condition| -> anyhow::Result<Instance> {
-        let (samples, rate_hz) = condition.apply(samples.clone(), rate_hz)?;
+        let babble = Babble::default();
+        let (samples, rate_hz) = condition.apply(samples.clone(), rate_hz, &Scene::of(clip, &babble, 0))?;
         let raw = RawFrames::of(&samples, rate_hz, front_end, true)?;
         Ok(Instance { actor, label: clip.label, condition, raw })
     };

@@ -16,7 +16,7 @@ use super::{
     windows::{Cut, Cutter},
 };
 use crate::{
-    corpus::{Clip, Condition, Corpus},
+    corpus::{Clip, Condition, Corpus, Scene, line::Babble},
     features::{Pipeline, PipelineOptions, Standardization, normalize::Fit, window::served},
     model::{Manifest, onnx},
 };
@@ -179,8 +179,10 @@ fn training_and_a_call_see_the_same_windows_to_the_bit() {
             let trained = cutter.batch(&cuts, &standardization).windows;
 
             let recording = crate::audio::file::read(&clip.path).unwrap();
+            let babble = Babble::default();
             let rate_hz = recording.sample_rate_hz;
-            let (samples, source_hz) = condition.apply(recording.into_mono(), rate_hz).unwrap();
+            let (samples, source_hz) =
+                condition.apply(recording.into_mono(), rate_hz, &Scene::of(clip, &babble, 0)).unwrap();
             let options = PipelineOptions { source_hz, stride_seconds: 0.5, gate: true };
             let mut pipeline = Pipeline::new(&front_end, &window, &standardization, &options).unwrap();
             for chunk in samples.chunks(source_hz as usize / 50) {
