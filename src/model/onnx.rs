@@ -1,4 +1,4 @@
-//! A network in ONNX Runtime, on the CPU.
+//! A network in ONNX Runtime, on the CPU; [`graph`] writes one.
 //!
 //! The library is loaded when [`Runtime::load`] asks for it, so the program builds and starts without one; a library that is
 //! missing, too old or not ONNX Runtime at all is an error that says how to get it. A [`Session`] is only made of a network whose
@@ -14,6 +14,7 @@ use ort::{
 
 use super::{Classifier, Manifest, manifest};
 
+pub mod graph;
 mod runtime;
 #[cfg(test)]
 mod tests;

@@ -4,11 +4,10 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use prost::Message;
-
 use super::{
     Manifest,
     manifest::{Bandwidth, FORMAT, Network, Training, sha256_hex},
+    onnx::graph::{Attribute, Graph, OPSET, Size},
 };
 use crate::{
     decision::Calibration,
@@ -22,125 +21,10 @@ pub(super) const FRAMES: usize = 300;
 /// Values of its front end.
 pub(super) const VALUES: usize = 154;
 
-/// Operator set in which ReduceMean's axes are an attribute still.
-const OPSET: u32 = 17;
-
-// What is needed of https://github.com/onnx/onnx/blob/main/onnx/onnx.proto, by its field numbers.
-
-#[derive(Clone, PartialEq, Message)]
-struct ModelProto {
-    #[prost(int64, optional, tag = "1")]
-    ir_version: Option<i64>,
-    #[prost(message, optional, tag = "7")]
-    graph: Option<GraphProto>,
-    #[prost(message, repeated, tag = "8")]
-    opset_import: Vec<OperatorSetIdProto>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct OperatorSetIdProto {
-    #[prost(string, optional, tag = "1")]
-    domain: Option<String>,
-    #[prost(int64, optional, tag = "2")]
-    version: Option<i64>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct GraphProto {
-    #[prost(message, repeated, tag = "1")]
-    node: Vec<NodeProto>,
-    #[prost(string, optional, tag = "2")]
-    name: Option<String>,
-    #[prost(message, repeated, tag = "5")]
-    initializer: Vec<TensorProto>,
-    #[prost(message, repeated, tag = "11")]
-    input: Vec<ValueInfoProto>,
-    #[prost(message, repeated, tag = "12")]
-    output: Vec<ValueInfoProto>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct NodeProto {
-    #[prost(string, repeated, tag = "1")]
-    input: Vec<String>,
-    #[prost(string, repeated, tag = "2")]
-    output: Vec<String>,
-    #[prost(string, optional, tag = "4")]
-    op_type: Option<String>,
-    #[prost(message, repeated, tag = "5")]
-    attribute: Vec<AttributeProto>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct AttributeProto {
-    #[prost(string, optional, tag = "1")]
-    name: Option<String>,
-    #[prost(int64, optional, tag = "3")]
-    i: Option<i64>,
-    #[prost(int64, repeated, packed = "false", tag = "8")]
-    ints: Vec<i64>,
-    #[prost(int32, optional, tag = "20")]
-    r#type: Option<i32>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct TensorProto {
-    #[prost(int64, repeated, packed = "false", tag = "1")]
-    dims: Vec<i64>,
-    #[prost(int32, optional, tag = "2")]
-    data_type: Option<i32>,
-    #[prost(string, optional, tag = "8")]
-    name: Option<String>,
-    #[prost(bytes = "vec", optional, tag = "9")]
-    raw_data: Option<Vec<u8>>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct ValueInfoProto {
-    #[prost(string, optional, tag = "1")]
-    name: Option<String>,
-    #[prost(message, optional, tag = "2")]
-    r#type: Option<TypeProto>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct TypeProto {
-    #[prost(message, optional, tag = "1")]
-    tensor_type: Option<TensorTypeProto>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct TensorTypeProto {
-    #[prost(int32, optional, tag = "1")]
-    elem_type: Option<i32>,
-    #[prost(message, optional, tag = "2")]
-    shape: Option<TensorShapeProto>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct TensorShapeProto {
-    #[prost(message, repeated, tag = "1")]
-    dim: Vec<DimensionProto>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct DimensionProto {
-    #[prost(int64, optional, tag = "1")]
-    dim_value: Option<i64>,
-    #[prost(string, optional, tag = "2")]
-    dim_param: Option<String>,
-}
-
-/// `TensorProto.DataType.FLOAT`.
-const FLOAT: i32 = 1;
-/// `AttributeProto.AttributeType.INT` and `INTS`.
-const INT: i32 = 2;
-const INTS: i32 = 7;
-
 /// What a network is like; the default fits the thesis's manifest.
 pub(super) struct Shape {
-    pub(super) batch: Option<i64>,
-    pub(super) frames: Option<i64>,
+    pub(super) batch: Size,
+    pub(super) frames: Size,
     pub(super) values: usize,
     pub(super) labels: usize,
     pub(super) bias: f32,
@@ -148,7 +32,7 @@ pub(super) struct Shape {
 
 impl Default for Shape {
     fn default() -> Self {
-        Self { batch: None, frames: Some(FRAMES as i64), values: VALUES, labels: LABELS.len(), bias: 0.0 }
+        Self { batch: Size::Any("batch"), frames: Size::Is(FRAMES), values: VALUES, labels: LABELS.len(), bias: 0.0 }
     }
 }
 
@@ -159,51 +43,17 @@ pub(super) fn weight(value: usize, label: usize) -> f32 {
 
 /// Its bytes.
 pub(super) fn network(shape: &Shape) -> Vec<u8> {
-    let tensor = |name: &str, dims: &[usize], data: Vec<f32>| TensorProto {
-        dims: dims.iter().map(|size| *size as i64).collect(),
-        data_type: Some(FLOAT),
-        name: Some(name.into()),
-        raw_data: Some(data.into_iter().flat_map(f32::to_le_bytes).collect()),
-    };
-    let outlet = |name: &str, sizes: &[(Option<i64>, &str)]| ValueInfoProto {
-        name: Some(name.into()),
-        r#type: Some(TypeProto {
-            tensor_type: Some(TensorTypeProto {
-                elem_type: Some(FLOAT),
-                shape: Some(TensorShapeProto {
-                    dim: sizes.iter().map(|&(size, symbol)| dimension(size, symbol)).collect(),
-                }),
-            }),
-        }),
-    };
-    let node = |op_type: &str, input: [&str; 2], output: &str, attribute: Vec<AttributeProto>| NodeProto {
-        input: input.into_iter().filter(|name| !name.is_empty()).map(String::from).collect(),
-        output: vec![output.into()],
-        op_type: Some(op_type.into()),
-        attribute,
-    };
-    let axes = AttributeProto { name: Some("axes".into()), i: None, ints: vec![1], r#type: Some(INTS) };
-    let keep = AttributeProto { name: Some("keepdims".into()), i: Some(0), ints: vec![], r#type: Some(INT) };
     let &Shape { batch, frames, values, labels, bias } = shape;
-    let matrix = (0..values).flat_map(|value| (0..labels).map(move |label| weight(value, label))).collect();
-    let graph = GraphProto {
-        name: Some("tiny".into()),
-        node: vec![
-            node("ReduceMean", ["windows", ""], "mean", vec![axes, keep]),
-            node("MatMul", ["mean", "matrix"], "sums", vec![]),
-            node("Add", ["sums", "bias"], "logits", vec![]),
-        ],
-        initializer: vec![tensor("matrix", &[values, labels], matrix), tensor("bias", &[labels], vec![bias; labels])],
-        input: vec![outlet("windows", &[(batch, "batch"), (frames, "frames"), (Some(values as i64), "")])],
-        output: vec![outlet("logits", &[(batch, "batch"), (Some(labels as i64), "")])],
-    };
-    let opset = OperatorSetIdProto { domain: Some(String::new()), version: Some(OPSET.into()) };
-    ModelProto { ir_version: Some(8), graph: Some(graph), opset_import: vec![opset] }.encode_to_vec()
-}
-
-fn dimension(size: Option<i64>, symbol: &str) -> DimensionProto {
-    let dim_param = size.is_none().then(|| symbol.to_owned());
-    DimensionProto { dim_value: size, dim_param }
+    let mut graph =
+        Graph::new("tiny", ("windows", &[batch, frames, Size::Is(values)]), ("logits", &[batch, Size::Is(labels)]));
+    let matrix: Vec<f32> = (0..values).flat_map(|value| (0..labels).map(move |label| weight(value, label))).collect();
+    graph.constant("matrix", &[values, labels], &matrix);
+    graph.constant("bias", &[labels], &vec![bias; labels]);
+    let over_frames = vec![Attribute::ints("axes", &[1]), Attribute::int("keepdims", 0)];
+    graph.node("ReduceMean", &["windows"], &["mean"], over_frames);
+    graph.node("MatMul", &["mean", "matrix"], &["sums"], vec![]);
+    graph.node("Add", &["sums", "bias"], &["logits"], vec![]);
+    graph.into_bytes()
 }
 
 /// A manifest that fits such a network.

@@ -6,12 +6,14 @@ use anyhow::{Context as _, bail};
 
 use super::{
     net::{self, Batch, NORM_EPSILON},
-    onnx::{Attribute, Graph},
     parameters::{DENSE, FILTERS, GATES, KERNEL, LABELS, Name, Parameters, SPECS, UNITS, VALUES},
 };
 use crate::model::{
     Classifier as _, Manifest,
-    onnx::{Options, Runtime, Session},
+    onnx::{
+        Options, Runtime, Session,
+        graph::{Attribute, Graph, Size},
+    },
 };
 
 /// The graph's input.
@@ -23,7 +25,12 @@ const TOLERANCE: f32 = 1e-4;
 
 /// The network for windows of `frames` frames, as the bytes of an `.onnx` file.
 pub(super) fn network(parameters: &Parameters, frames: usize) -> Vec<u8> {
-    let mut graph = Graph::new("cnn-bilstm", (INPUT, &[frames, VALUES]), (OUTPUT, &[LABELS]));
+    let batch = Size::Any("batch");
+    let mut graph = Graph::new(
+        "cnn-bilstm",
+        (INPUT, &[batch, Size::Is(frames), Size::Is(VALUES)]),
+        (OUTPUT, &[batch, Size::Is(LABELS)]),
+    );
     for (spec, values) in SPECS.iter().zip(&parameters.0) {
         if spec.value != Name::LstmBias {
             graph.constant(spec.name, spec.shape, values);

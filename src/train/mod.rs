@@ -23,7 +23,6 @@ mod fit;
 mod lstm;
 mod nadam;
 mod net;
-mod onnx;
 mod parameters;
 mod prepare;
 mod schedule;
@@ -42,7 +41,7 @@ use crate::{
     model::{
         Manifest,
         manifest::{Bandwidth, FORMAT, Network, Training, sha256_hex},
-        onnx::{Options as SessionOptions, Runtime, Session},
+        onnx::{Options as SessionOptions, Runtime, Session, graph},
     },
 };
 use prepare::Prepared;
@@ -321,7 +320,7 @@ fn manifest(
         network: Network {
             file: NETWORK_FILE.to_owned(),
             sha256: String::new(),
-            opset: onnx::OPSET,
+            opset: graph::OPSET,
             parameters: parameters::COUNT as u64,
             input: export::INPUT.to_owned(),
             output: export::OUTPUT.to_owned(),

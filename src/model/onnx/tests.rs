@@ -2,7 +2,7 @@
 
 use std::{fs, path::PathBuf};
 
-use super::*;
+use super::{graph::Size, *};
 use crate::model::tiny::{self, FRAMES, LABELS, Shape, VALUES};
 
 fn committed() -> PathBuf {
@@ -67,7 +67,7 @@ fn the_committed_model_gives_the_logits_worked_by_hand() {
 #[test]
 fn a_dynamic_time_axis_takes_other_lengths_and_a_fixed_one_does_not() {
     let short = window(4, 40);
-    let mut dynamic = load(&Shape { frames: None, ..Shape::default() }, |_| {}).unwrap();
+    let mut dynamic = load(&Shape { frames: Size::Any("frames"), ..Shape::default() }, |_| {}).unwrap();
     assert_close(&dynamic.run_frames(&short, 1, 40).unwrap(), &expected(&short));
     assert_close(&dynamic.run(&short, 1).unwrap(), &expected(&short));
     let mut fixed = load(&Shape::default(), |_| {}).unwrap();
@@ -106,7 +106,7 @@ fn a_graph_that_does_not_fit_its_manifest_is_told() {
         (told_of(&Shape { labels: 7, ..shape() }, |_| {}), vec!["logits", "7", "expected [batch, 6]"]),
         (told_of(&Shape { values: 40, ..shape() }, |_| {}), vec!["windows", "40", "expected [batch, 300, 154]"]),
         (told_of(&shape(), |m| m.window.frames = 200), vec!["windows", "300", "expected [batch, 200, 154]"]),
-        (told_of(&Shape { batch: Some(1), ..shape() }, |_| {}), vec!["windows", "1", "expected [batch, 300, 154]"]),
+        (told_of(&Shape { batch: Size::Is(1), ..shape() }, |_| {}), vec!["windows", "1", "expected [batch, 300, 154]"]),
     ];
     for (message, parts) in cases {
         assert_tells(&message, &parts);

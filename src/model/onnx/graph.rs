@@ -1,26 +1,33 @@
-//! The part of `onnx.proto` that an exported network needs, as prost structs.
+//! Writes a network as an `.onnx` file: the part of `onnx.proto` that one needs, as prost structs.
 //!
 //! Field numbers are those of the ONNX project's schema, which is proto2: what stands there as optional is `Option` here, so that a
-//! zero is written as well.
+//! zero is written as well. All tensors are of f32. The same network has the same bytes in every version of this program.
 
 use prost::Message;
 
 /// Operators as of this set; ONNX Runtime reads it since 1.12.
-pub(super) const OPSET: u32 = 17;
+pub const OPSET: u32 = 17;
 /// The file format's version that came with it.
 const IR_VERSION: i64 = 8;
 /// `TensorProto.DataType.FLOAT`.
 const FLOAT: i32 = 1;
 
+/// How long a tensor is in one dimension.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Size {
+    /// So many.
+    Is(usize),
+    /// Any, decided at every run; dimensions of one name are equally long.
+    Any(&'static str),
+}
+
 /// `ModelProto`.
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct Model {
+struct Model {
     #[prost(int64, optional, tag = "1")]
     ir_version: Option<i64>,
     #[prost(string, optional, tag = "2")]
     producer_name: Option<String>,
-    #[prost(string, optional, tag = "3")]
-    producer_version: Option<String>,
     #[prost(message, optional, tag = "7")]
     graph: Option<Graph>,
     #[prost(message, repeated, tag = "8")]
@@ -38,7 +45,7 @@ struct OperatorSet {
 
 /// `GraphProto`.
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct Graph {
+pub struct Graph {
     #[prost(message, repeated, tag = "1")]
     node: Vec<Node>,
     #[prost(string, optional, tag = "2")]
@@ -68,7 +75,7 @@ struct Node {
 
 /// `AttributeProto`.
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct Attribute {
+pub struct Attribute {
     #[prost(string, optional, tag = "1")]
     name: Option<String>,
     #[prost(float, optional, tag = "2")]
@@ -139,34 +146,34 @@ struct Dimension {
 
 impl Attribute {
     /// A whole number.
-    pub(super) fn int(name: &str, value: i64) -> Self {
+    pub fn int(name: &str, value: i64) -> Self {
         Self { name: Some(name.to_owned()), i: Some(value), kind: Some(2), ..Self::default() }
     }
 
     /// A number.
-    pub(super) fn float(name: &str, value: f32) -> Self {
+    pub fn float(name: &str, value: f32) -> Self {
         Self { name: Some(name.to_owned()), f: Some(value), kind: Some(1), ..Self::default() }
     }
 
     /// A word.
-    pub(super) fn string(name: &str, value: &str) -> Self {
+    pub fn string(name: &str, value: &str) -> Self {
         Self { name: Some(name.to_owned()), s: Some(value.into()), kind: Some(3), ..Self::default() }
     }
 
     /// Whole numbers.
-    pub(super) fn ints(name: &str, values: &[i64]) -> Self {
+    pub fn ints(name: &str, values: &[i64]) -> Self {
         Self { name: Some(name.to_owned()), ints: values.to_vec(), kind: Some(7), ..Self::default() }
     }
 }
 
 impl Graph {
-    /// Without nodes; every tensor is of f32 and has a first dimension of any size.
-    pub(super) fn new(name: &str, input: (&str, &[usize]), output: (&str, &[usize])) -> Self {
+    /// Without nodes; its one input and its one output by name and shape.
+    pub fn new(name: &str, input: (&str, &[Size]), output: (&str, &[Size])) -> Self {
         Self { name: Some(name.to_owned()), input: vec![value(input)], output: vec![value(output)], ..Self::default() }
     }
 
     /// Adds a node, named after its one output. An empty name is an input left out; the first output may be one, too.
-    pub(super) fn node(&mut self, operator: &str, input: &[&str], output: &[&str], attribute: Vec<Attribute>) {
+    pub fn node(&mut self, operator: &str, input: &[&str], output: &[&str], attribute: Vec<Attribute>) {
         let owned = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
         self.node.push(Node {
             input: owned(input),
@@ -178,7 +185,7 @@ impl Graph {
     }
 
     /// Adds a constant.
-    pub(super) fn constant(&mut self, name: &str, shape: &[usize], values: &[f32]) {
+    pub fn constant(&mut self, name: &str, shape: &[usize], values: &[f32]) {
         self.initializer.push(Tensor {
             dims: shape.iter().map(|&size| dimension(size)).collect(),
             data_type: Some(FLOAT),
@@ -188,12 +195,11 @@ impl Graph {
     }
 
     /// The bytes of an `.onnx` file.
-    pub(super) fn into_bytes(self) -> Vec<u8> {
+    pub fn into_bytes(self) -> Vec<u8> {
         let set = OperatorSet { domain: Some(String::new()), version: Some(i64::from(OPSET)) };
         Model {
             ir_version: Some(IR_VERSION),
             producer_name: Some(env!("CARGO_PKG_NAME").to_owned()),
-            producer_version: Some(env!("CARGO_PKG_VERSION").to_owned()),
             graph: Some(self),
             opset_import: vec![set],
         }
@@ -201,11 +207,12 @@ impl Graph {
     }
 }
 
-fn value((name, shape): (&str, &[usize])) -> ValueInfo {
-    let batch = Dimension { dim_value: None, dim_param: Some("batch".to_owned()) };
-    let fixed = shape.iter().map(|&size| Dimension { dim_value: Some(dimension(size)), dim_param: None });
-    let shape = Shape { dim: std::iter::once(batch).chain(fixed).collect() };
-    let tensor_type = TensorType { elem_type: Some(FLOAT), shape: Some(shape) };
+fn value((name, shape): (&str, &[Size])) -> ValueInfo {
+    let dim = shape.iter().map(|&size| match size {
+        Size::Is(size) => Dimension { dim_value: Some(dimension(size)), dim_param: None },
+        Size::Any(name) => Dimension { dim_value: None, dim_param: Some(name.to_owned()) },
+    });
+    let tensor_type = TensorType { elem_type: Some(FLOAT), shape: Some(Shape { dim: dim.collect() }) };
     ValueInfo { name: Some(name.to_owned()), r#type: Some(Type { tensor_type: Some(tensor_type) }) }
 }
 
