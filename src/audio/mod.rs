@@ -6,5 +6,6 @@ pub mod codec;
 pub mod file;
 pub mod gate;
 pub mod resample;
+mod riff;
 
 pub use codec::Encoding;
