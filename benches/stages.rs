@@ -54,7 +54,13 @@ fn stages(c: &mut Criterion) {
     });
 
     let front_end = FrontEnd::Thesis154(thesis154::Options::default());
-    let window = WindowOptions { frames: 300, min_seconds: 1.0, min_speech_ratio: 0.5, clear_after_seconds: 2.0 };
+    let window = WindowOptions {
+        frames: 300,
+        grow_frames: None,
+        min_seconds: 1.0,
+        min_speech_ratio: 0.5,
+        clear_after_seconds: 2.0,
+    };
     let values = front_end.values();
     let standardization = Standardization { mean: vec![0.0; values], deviation: vec![1.0; values] };
     let warm = voice(8 * SECOND);

@@ -42,7 +42,13 @@ fn manifest() -> Arc<Manifest> {
             output: "logits".into(),
         },
         front_end,
-        window: WindowOptions { frames: 300, min_seconds: 1.0, min_speech_ratio: 0.5, clear_after_seconds: 2.0 },
+        window: WindowOptions {
+            frames: 300,
+            grow_frames: None,
+            min_seconds: 1.0,
+            min_speech_ratio: 0.5,
+            clear_after_seconds: 2.0,
+        },
         calibration: Calibration { temperature: 1.0, uncertain_below: 0.6 },
         training: Training {
             command: String::new(),

@@ -8,11 +8,7 @@ use serde::Serialize;
 use crate::{
     audio::file,
     corpus::{Clip, Condition, LABELS, Scene, line::Babble, tables},
-    features::{
-        assemble::assemble,
-        listen::RawFrames,
-        window::{WindowOptions, served},
-    },
+    features::{listen::RawFrames, offline, window::WindowOptions},
     model::{Classifier as _, Manifest, onnx::Session},
 };
 
@@ -194,10 +190,13 @@ impl<'a> Pile<'a> {
         if windows.is_empty() {
             return Ok(());
         }
-        let logits = session.run(&windows.concat(), windows.len())?;
         let labels = manifest.labels.len();
-        let rows: Vec<Vec<f32>> =
-            logits.chunks_exact(labels).map(|row| manifest.calibration.judge(row).probabilities).collect();
+        let mut rows: Vec<Vec<f32>> = Vec::with_capacity(windows.len());
+        // Only windows of one length fit one tensor.
+        for alike in windows.chunk_by(|one, other| one.len() == other.len()) {
+            let logits = session.run(&alike.concat(), alike.len())?;
+            rows.extend(logits.chunks_exact(labels).map(|row| manifest.calibration.judge(row).probabilities));
+        }
         self.windows += rows.len();
         let scored = |probabilities| Scored { actor: clip.actor.clone(), label: clip.label, probabilities };
         match self.window {
@@ -253,41 +252,25 @@ impl Listeners {
     }
 }
 
-/// The windows of a recording, assembled, padded and standardised as in a call, and how many strides gave none.
+/// The windows of a recording as in a call that hears nothing before it, and how many strides gave none.
 fn cut(raw: &RawFrames, window: Window, manifest: &Manifest) -> Result<(Vec<Vec<f32>>, usize), Error> {
+    let leg = || offline::Leg::new(&manifest.front_end, &manifest.window, &manifest.standardization);
     let options = match window {
-        Window::Clip => {
-            let frames = raw.frames().min(manifest.window.frames);
-            return Ok((vec![assembled(raw, 0..frames, manifest)], 0));
-        }
+        Window::Clip => return Ok((leg()?.first_window(raw, &manifest.window).into_iter().collect(), 0)),
         Window::Whole => manifest.window.clone(),
         Window::Seconds(seconds) => {
             WindowOptions { frames: window::frames(seconds, manifest), min_seconds: seconds, ..manifest.window.clone() }
         }
     };
-    let mut windows = Vec::new();
-    let mut unscored = 0;
-    for stride in served(raw, &manifest.front_end, &options, STRIDE_SECONDS)? {
-        match stride.outcome {
-            Ok(window) => {
-                let place = |frame: u64| usize::try_from(frame).expect("a recording's frames fit into memory");
-                windows.push(assembled(raw, place(window.frames.start)..place(window.frames.end), manifest));
-            }
-            Err(_) => unscored += 1,
-        }
-    }
-    // A clip shorter than a window gives one, padded; where the gate heard speech, if it was asked.
+    let strides = leg()?.serve(raw, &options, STRIDE_SECONDS)?;
+    let all = strides.len();
+    let mut windows: Vec<Vec<f32>> = strides.into_iter().filter_map(|stride| stride.outcome.ok()).collect();
+    let unscored = all - windows.len();
+    // A clip shorter than a window gives one; where the gate heard speech, if it was asked.
     if windows.is_empty() && raw.speech.iter().any(|&speech| speech) {
-        windows.push(assembled(raw, 0..raw.frames().min(options.frames), manifest));
+        windows.extend(leg()?.first_window(raw, &options));
     }
     Ok((windows, unscored))
-}
-
-fn assembled(raw: &RawFrames, frames: std::ops::Range<usize>, manifest: &Manifest) -> Vec<f32> {
-    let mut window = vec![0.0; manifest.window.frames * manifest.front_end.values()];
-    assemble(raw.range(frames), &mut window);
-    manifest.standardization.apply(&mut window);
-    window
 }
 
 #[cfg(test)]

@@ -67,7 +67,7 @@ pub(super) fn frames(seconds: f32, manifest: &Manifest) -> usize {
 }
 
 fn frame_rate(manifest: &Manifest) -> f32 {
-    manifest.front_end.sample_rate_hz() as f32 / manifest.front_end.hop_samples() as f32
+    manifest.front_end.frame_rate() as f32
 }
 
 #[cfg(test)]

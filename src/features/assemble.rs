@@ -7,8 +7,11 @@ use std::sync::LazyLock;
 
 use super::{
     frame::CROSSING_THRESHOLD,
-    raw::{RAW_CHROMA_AT, RAW_CROSSINGS_AT, RAW_PEAK_AT, RawFrame},
-    thesis154::{CHROMA_AT, CROSSINGS_AT, FRAME_SAMPLES, LEAST_POWER, MEL, MEL_AT, MFCC, PEAK_OFFSET, TOP_DB, VALUES},
+    raw::RawFrame,
+    thesis154::{
+        CHROMA_AT, CROSSINGS_AT, FRAME_SAMPLES, LEAST_POWER, MEL, MEL_AT, MFCC, PEAK_OFFSET, RAW_CHROMA_AT,
+        RAW_CROSSINGS_AT, RAW_PEAK_AT, TOP_DB, VALUES,
+    },
 };
 
 /// Row length of the cosine matrix: a multiple of the vector width.
@@ -102,7 +105,7 @@ fn cosines() -> Vec<[f32; LANES]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::features::raw::RAW_VALUES;
+    use crate::features::thesis154::RAW_VALUES;
 
     #[test]
     fn the_cepstrum_is_the_plain_sum_of_cosines() {

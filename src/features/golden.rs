@@ -10,7 +10,7 @@ use super::{
     FrontEnd, Pipeline, PipelineOptions, Standardization, Stride, WindowOptions,
     chroma::ChromaBank,
     listen::RawFrames,
-    mel::MelBank,
+    mel,
     thesis154::{self, BINS, CHROMA_AT, CROSSINGS_AT, MEL_AT, VALUES},
     window::served,
 };
@@ -70,7 +70,7 @@ fn front_end() -> FrontEnd {
 }
 
 fn window(frames: usize) -> WindowOptions {
-    WindowOptions { frames, min_seconds: 1.0, min_speech_ratio: 0.5, clear_after_seconds: 2.0 }
+    WindowOptions { frames, grow_frames: None, min_seconds: 1.0, min_speech_ratio: 0.5, clear_after_seconds: 2.0 }
 }
 
 fn pipeline(window: &WindowOptions, source_hz: u32, gate: bool) -> Pipeline {
@@ -108,7 +108,7 @@ fn filter_banks_are_those_of_librosa() {
     };
     let power: [f32; BINS] = std::array::from_fn(|bin| 1.0 + (bin * bin % 97) as f32);
     let mut mel = vec![0.0; thesis154::MEL];
-    MelBank::new().apply(&power, &mut mel);
+    mel::bank().apply(&power, &mut mel);
     for (actual, expected) in mel.iter().zip(plainly(&bank("mel"), &power)) {
         assert!((f64::from(*actual) / expected - 1.0).abs() < 1e-5, "{actual} and {expected}");
     }

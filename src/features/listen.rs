@@ -1,17 +1,21 @@
 //! Samples of one leg at its own rate → raw frames, each with whether it is speech. Calls and the trainer both listen here.
 //!
 //! A frame is speech when the gate's block around its centre is. It is told as soon as its last sample can be: half a frame after
-//! its centre (46 ms), and the resampler's look-ahead (10 to 30 ms) later; [`Listener::samples_needed`] says it to the sample.
+//! its centre (46 ms of `thesis154`, 32 ms of `logmel8k`), and the resampler's look-ahead (10 to 30 ms) later, where it is
+//! resampled; [`Listener::samples_needed`] says it to the sample.
 
 use std::{collections::VecDeque, ops::Range};
 
-use super::{FrontEnd, raw::Extractor, thesis154::FRAME_SAMPLES};
+use super::{
+    FrontEnd,
+    raw::{Extractor, Layout},
+};
 use crate::audio::{
     gate::{Activity, Gate},
     resample::{Error, Resampler},
 };
 
-pub use super::raw::{RAW_VALUES, RawFrame, RawSequence};
+pub use super::raw::{RawFrame, RawSequence};
 
 /// Samples handled at a time, so that what is between resampler and extractor stays small however large a push is.
 const SLICE_SAMPLES: usize = 1_024;
@@ -31,7 +35,7 @@ pub struct Listener {
 pub(super) struct Clock {
     pub(super) source_hz: u64,
     pub(super) rate_hz: u64,
-    pub(super) hop_samples: u64,
+    pub(super) layout: Layout,
 }
 
 /// The gate's decisions that frames still ask for.
@@ -63,9 +67,8 @@ impl Listener {
         let rate_hz = front_end.sample_rate_hz();
         let resampler = Resampler::new(source_hz, rate_hz)?;
         let gate = gate.then(|| GateTrack { gate: Gate::new(source_hz), first_block: 0, blocks: VecDeque::new() });
-        let clock =
-            Clock { source_hz: source_hz.into(), rate_hz: rate_hz.into(), hop_samples: front_end.hop_samples() as u64 };
-        Ok(Self { clock, resampler, gate, extractor: Extractor::new(0.0), resampled: Vec::new(), frames: 0 })
+        let clock = Clock { source_hz: source_hz.into(), rate_hz: rate_hz.into(), layout: front_end.layout() };
+        Ok(Self { clock, resampler, gate, extractor: Extractor::new(front_end), resampled: Vec::new(), frames: 0 })
     }
 
     /// Takes samples in and tells each raw frame that they complete, with whether it is speech.
@@ -92,7 +95,7 @@ impl Listener {
     pub fn samples_needed(&self, frames: u64) -> u64 {
         match frames.checked_sub(1) {
             None => 0,
-            Some(last) => self.resampler.input_needed(last * self.clock.hop_samples + FRAME_SAMPLES as u64 / 2),
+            Some(last) => self.resampler.input_needed(self.clock.layout.end(last)),
         }
     }
 
@@ -118,18 +121,19 @@ impl Listener {
 impl Clock {
     /// The source's sample at a frame's centre.
     fn centre(self, frame: u64) -> u64 {
-        frame * self.hop_samples * self.source_hz / self.rate_hz
+        let Layout { hop_samples, frame_samples, lead_samples } = self.layout;
+        (frame * hop_samples + frame_samples / 2 - lead_samples) * self.source_hz / self.rate_hz
     }
 
     /// A frame's first sample; that of the stream if the frame begins in the silence before.
     pub(super) fn start(self, frame: u64) -> u64 {
-        let start = (frame * self.hop_samples).saturating_sub(FRAME_SAMPLES as u64 / 2);
+        let start = (frame * self.layout.hop_samples).saturating_sub(self.layout.lead_samples);
         start * self.source_hz / self.rate_hz
     }
 
     /// One past the last sample that a frame looks at.
     pub(super) fn end(self, frame: u64) -> u64 {
-        ((frame * self.hop_samples + FRAME_SAMPLES as u64 / 2) * self.source_hz).div_ceil(self.rate_hz)
+        (self.layout.end(frame) * self.source_hz).div_ceil(self.rate_hz)
     }
 
     /// The first frame that begins at or after a sample.
@@ -138,12 +142,12 @@ impl Clock {
             return 0;
         }
         let at = (sample * self.rate_hz).div_ceil(self.source_hz);
-        (at + FRAME_SAMPLES as u64 / 2).div_ceil(self.hop_samples)
+        (at + self.layout.lead_samples).div_ceil(self.layout.hop_samples)
     }
 
     /// The time between frames.
     pub(super) fn hop_seconds(self) -> f64 {
-        self.hop_samples as f64 / self.rate_hz as f64
+        self.layout.hop_samples as f64 / self.rate_hz as f64
     }
 }
 
@@ -172,7 +176,7 @@ impl RawFrames {
     /// [`Error::Rate`] when the recording's rate is not supported.
     pub fn of(samples: &[f32], source_hz: u32, front_end: &FrontEnd, gate: bool) -> Result<Self, Error> {
         let mut listener = Listener::new(front_end, source_hz, gate)?;
-        let (mut sequence, mut speech) = (RawSequence::default(), Vec::new());
+        let (mut sequence, mut speech) = (RawSequence::new(front_end.raw_values()), Vec::new());
         let mut keep = |raw: RawFrame<'_>, is_speech| {
             sequence.push(raw);
             speech.push(is_speech);
@@ -187,7 +191,7 @@ impl RawFrames {
         self.speech.len()
     }
 
-    /// A range of frames, for [`assemble`](super::assemble::assemble); ranges of several recordings may be chained.
+    /// A range of frames; ranges of several recordings may be chained.
     pub fn range(&self, frames: Range<usize>) -> impl Iterator<Item = RawFrame<'_>> + Clone {
         self.raw.iter(frames)
     }

@@ -1,53 +1,19 @@
 //! Power spectrum → mel bands: Slaney's scale and area norm (M. Slaney, Auditory Toolbox, 1998), as librosa's `filters.mel`.
 
-use super::thesis154::{BINS, FRAME_SAMPLES, MEL, SAMPLE_RATE_HZ};
+use super::{
+    bank::Bank,
+    thesis154::{BINS, FRAME_SAMPLES, MEL, SAMPLE_RATE_HZ},
+};
 
 /// Below this the scale is linear. Hz.
 const LINEAR_BELOW_HZ: f64 = 1_000.0;
 /// Hz a mel in the linear part.
 const HZ_PER_MEL: f64 = 200.0 / 3.0;
 
-/// The filters' non-zero weights, about 2,000 of 131,200: a band's lie side by side.
-pub(super) struct MelBank {
-    weights: Vec<f32>,
-    bands: Vec<Band>,
-}
-
-/// Where a band's weights lie, and the first bin they are for.
-struct Band {
-    first_bin: usize,
-    weights: std::ops::Range<usize>,
-}
-
-impl MelBank {
-    pub(super) fn new() -> Self {
-        let edges = edges_hz();
-        let mut weights = Vec::new();
-        let bands = (0..MEL)
-            .map(|band| {
-                let begin = weights.len();
-                let mut first_bin = None;
-                for bin in 0..BINS {
-                    let weight = weight(&edges[band..band + 3], bin);
-                    if weight > 0.0 {
-                        first_bin.get_or_insert(bin);
-                        weights.push(weight);
-                    }
-                }
-                Band { first_bin: first_bin.unwrap_or_default(), weights: begin..weights.len() }
-            })
-            .collect();
-        Self { weights, bands }
-    }
-
-    /// The power in each band.
-    pub(super) fn apply(&self, power: &[f32; BINS], mel: &mut [f32]) {
-        for (mel, band) in mel.iter_mut().zip(&self.bands) {
-            let weights = &self.weights[band.weights.clone()];
-            let bins = &power[band.first_bin..band.first_bin + weights.len()];
-            *mel = weights.iter().zip(bins).map(|(weight, power)| weight * power).sum();
-        }
-    }
+/// The filters: 2,018 weights of 131,200 are not 0.
+pub(super) fn bank() -> Bank {
+    let edges = edges_hz();
+    Bank::new(MEL, BINS, |band, bin| weight(&edges[band..band + 3], bin))
 }
 
 /// The edges of all bands: band `b` rises from edge `b` to `b + 1` and falls to `b + 2`.

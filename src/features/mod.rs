@@ -7,21 +7,28 @@
 //! |---|---|
 //! | [`listen`] | samples of a leg → raw frames, each with whether it is speech |
 //! | [`window`] | which raw frames a window holds at a stride |
-//! | [`assemble`] | raw frames of a window → what looks at the whole window: level, clamp, cepstrum |
+//! | [`memory`] | the last raw frames, and what is remembered of the speaker → a window's values |
+//! | [`offline`] | the same windows of recordings that are at hand |
 //! | [`normalize`] | mean 0 and deviation 1 for each value |
 //!
-//! [`thesis154`] is the front end itself, and its exact whole-clip form.
+//! The front ends are [`thesis154`], with its exact whole-clip form and [`assemble`], which looks at a whole window at once, and
+//! [`logmel8k`], which hears each voice against its own [`baseline`].
 
 use serde::{Deserialize, Serialize};
 
 pub mod assemble;
+mod bank;
+pub mod baseline;
 mod chroma;
 mod frame;
 #[cfg(test)]
 mod golden;
 pub mod listen;
+pub mod logmel8k;
 mod mel;
+pub mod memory;
 pub mod normalize;
+pub mod offline;
 pub mod pipeline;
 mod raw;
 mod spectrum;
@@ -29,6 +36,7 @@ pub mod thesis154;
 mod tuning;
 pub mod window;
 
+pub use memory::Memory;
 pub use normalize::Standardization;
 pub use pipeline::{Pipeline, PipelineOptions, Stride};
 pub use window::WindowOptions;
@@ -39,6 +47,8 @@ pub use window::WindowOptions;
 pub enum FrontEnd {
     /// MFCC, chroma, mel spectrogram and zero-crossing rate: 154 values a frame.
     Thesis154(thesis154::Options),
+    /// Logarithmic mel bands at 8,000 Hz, against the speaker's own baseline.
+    Logmel8k(logmel8k::Options),
 }
 
 /// Why a stretch is not scored. The whole set, whoever finds it: the gate, the call or the server.
@@ -78,8 +88,10 @@ pub enum Error {
     #[error(transparent)]
     Rate(#[from] crate::audio::resample::Error),
     /// A front end's parameter has a value it does not support.
-    #[error("{name} = {actual} is not supported by front end thesis154: set it to {expected}")]
+    #[error("{name} = {actual} is not supported by front end {front_end}: set it to {expected}")]
     Parameter {
+        /// Which front end.
+        front_end: &'static str,
         /// The parameter.
         name: &'static str,
         /// The value that is supported.
@@ -118,10 +130,11 @@ pub enum Error {
 }
 
 impl FrontEnd {
-    /// "thesis154".
+    /// "thesis154" or "logmel8k".
     pub fn name(&self) -> &'static str {
         match self {
             Self::Thesis154(_) => "thesis154",
+            Self::Logmel8k(_) => "logmel8k",
         }
     }
 
@@ -129,13 +142,23 @@ impl FrontEnd {
     pub fn sample_rate_hz(&self) -> u32 {
         match self {
             Self::Thesis154(options) => options.sample_rate_hz,
+            Self::Logmel8k(options) => options.sample_rate_hz,
         }
     }
 
-    /// Values a frame.
+    /// Values a frame, as the network is given them.
     pub fn values(&self) -> usize {
         match self {
             Self::Thesis154(_) => thesis154::VALUES,
+            Self::Logmel8k(options) => options.mel_bands,
+        }
+    }
+
+    /// Values a raw frame.
+    pub fn raw_values(&self) -> usize {
+        match self {
+            Self::Thesis154(_) => thesis154::RAW_VALUES,
+            Self::Logmel8k(options) => options.mel_bands,
         }
     }
 
@@ -143,7 +166,13 @@ impl FrontEnd {
     pub fn hop_samples(&self) -> usize {
         match self {
             Self::Thesis154(options) => options.hop_samples,
+            Self::Logmel8k(options) => options.hop_samples,
         }
+    }
+
+    /// Frames a second.
+    pub fn frame_rate(&self) -> f64 {
+        f64::from(self.sample_rate_hz()) / self.hop_samples() as f64
     }
 
     /// Checks that all parameters are supported.
@@ -153,6 +182,23 @@ impl FrontEnd {
     pub fn validate(&self) -> Result<(), Error> {
         match self {
             Self::Thesis154(options) => options.validate(),
+            Self::Logmel8k(options) => options.validate(),
+        }
+    }
+
+    /// Where its frames stand.
+    fn layout(&self) -> raw::Layout {
+        match self {
+            Self::Thesis154(_) => raw::Layout {
+                hop_samples: thesis154::HOP_SAMPLES as u64,
+                frame_samples: thesis154::FRAME_SAMPLES as u64,
+                lead_samples: thesis154::FRAME_SAMPLES as u64 / 2,
+            },
+            Self::Logmel8k(options) => raw::Layout {
+                hop_samples: options.hop_samples as u64,
+                frame_samples: options.frame_samples as u64,
+                lead_samples: 0,
+            },
         }
     }
 }

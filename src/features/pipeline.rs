@@ -1,15 +1,15 @@
 //! Samples of one leg in; a window, or the reason for none, out at every stride.
 //!
 //! Stride `n` is told when sample `n * stride` has been pushed, whatever came with it in one push. Its window ends with the last
-//! frame that is complete by then, which the resampler tells 10 to 30 ms late and which began a hop ago at most. So a stride depends on
+//! frame that is complete by then, which a resampler tells 10 to 30 ms late and which began a hop ago at most. So a stride depends on
 //! the samples up to its own time and no others.
 
-use std::{collections::VecDeque, ops::Range};
+use std::collections::VecDeque;
 
 use super::{
-    Error, FrontEnd, NotScored, Standardization, WindowOptions, assemble,
-    listen::{Listener, RAW_VALUES, RawFrame},
-    window::{Rule, Window},
+    Error, FrontEnd, Memory, NotScored, Standardization, WindowOptions,
+    listen::{Listener, RawFrame},
+    window::Rule,
 };
 
 /// Strides that are supported, in seconds.
@@ -28,7 +28,7 @@ pub struct Stride {
     pub speech_ratio: f32,
     /// Speech since the last stride, in seconds.
     pub speech_seconds: f32,
-    /// The window `[frames, values]`, standardised and padded, or why there is none.
+    /// The window `[frames, values]`, standardised, and padded where the network has one length; or why there is none.
     pub outcome: Result<Vec<f32>, NotScored>,
 }
 
@@ -49,7 +49,7 @@ pub struct PipelineOptions {
 pub struct Pipeline {
     listener: Listener,
     standardization: Standardization,
-    window_values: usize,
+    window: WindowOptions,
     points: StridePoints,
     heard: Heard,
     position: u64,
@@ -62,17 +62,10 @@ pub struct Pipeline {
 /// The frames heard so far, as far as they still matter.
 struct Heard {
     rule: Rule,
-    ring: Ring,
+    memory: Memory,
     /// Since the last stride.
     frames: u64,
     speech: u64,
-}
-
-/// The last raw frames.
-struct Ring {
-    values: Vec<f32>,
-    faint: Vec<Vec<f32>>,
-    pushed: u64,
 }
 
 /// Where strides lie: at the multiples of the stride, each rounded to a sample.
@@ -101,9 +94,9 @@ impl Pipeline {
         Ok(Self {
             listener,
             standardization: standardization.clone(),
-            window_values: window.frames * front_end.values(),
+            window: window.clone(),
             points: StridePoints::new(options.source_hz, options.stride_seconds)?,
-            heard: Heard { rule, ring: Ring::new(window.frames), frames: 0, speech: 0 },
+            heard: Heard { rule, memory: Memory::new(front_end, window.frames), frames: 0, speech: 0 },
             position: 0,
             last: 0,
             finished: false,
@@ -150,7 +143,7 @@ impl Pipeline {
         }
     }
 
-    /// Forgets the window, as after a hold or a gap; positions go on.
+    /// Forgets the window, as after a hold or a gap; positions go on, and so does the speaker's baseline.
     pub fn clear(&mut self) {
         self.heard.rule.clear(self.position);
     }
@@ -179,7 +172,7 @@ impl Pipeline {
                 depends_on_samples: self.position,
                 speech_ratio: window.speech_ratio,
                 speech_seconds,
-                outcome: Ok(self.assemble(&window)),
+                outcome: Ok(self.heard.memory.window(window.frames, &self.window, &self.standardization)),
             },
             Err(reason) => Stride {
                 start_samples: self.last,
@@ -194,47 +187,14 @@ impl Pipeline {
         (self.heard.frames, self.heard.speech) = (0, 0);
         self.last = self.position;
     }
-
-    fn assemble(&self, window: &Window) -> Vec<f32> {
-        let mut values = vec![0.0; self.window_values];
-        assemble::assemble(self.heard.ring.iter(window.frames.clone()), &mut values);
-        self.standardization.apply(&mut values);
-        values
-    }
 }
 
 impl Heard {
     fn push(&mut self, raw: RawFrame<'_>, speech: bool) {
-        self.ring.push(raw);
+        self.memory.push(raw, speech);
         self.rule.push(speech);
         self.frames += 1;
         self.speech += u64::from(speech);
-    }
-}
-
-impl Ring {
-    fn new(frames: usize) -> Self {
-        Self { values: vec![0.0; frames * RAW_VALUES], faint: vec![Vec::new(); frames], pushed: 0 }
-    }
-
-    fn slot(&self, frame: u64) -> usize {
-        usize::try_from(frame % self.faint.len() as u64).expect("less than the capacity")
-    }
-
-    fn push(&mut self, raw: RawFrame<'_>) {
-        let slot = self.slot(self.pushed);
-        self.values[slot * RAW_VALUES..(slot + 1) * RAW_VALUES].copy_from_slice(raw.values);
-        // Mostly empty, which takes no memory.
-        self.faint[slot] = raw.faint.to_vec();
-        self.pushed += 1;
-    }
-
-    /// A range of frames that are all still kept.
-    fn iter(&self, frames: Range<u64>) -> impl Iterator<Item = RawFrame<'_>> + Clone {
-        frames.map(|frame| {
-            let slot = self.slot(frame);
-            RawFrame { values: &self.values[slot * RAW_VALUES..(slot + 1) * RAW_VALUES], faint: &self.faint[slot] }
-        })
     }
 }
 

@@ -1,44 +1,25 @@
-//! Samples at 22,050 Hz → raw frames: all of a frame's values that do not depend on the window it will stand in.
-//!
-//! A raw frame is [`RAW_VALUES`] numbers: mel bands in dB without any floor, chroma, changes of sign, peak; and corrections of
-//! its changes of sign, mostly none.
+//! Raw frames: all of a frame's values that do not depend on the window it will stand in; and what makes them of samples.
 
-use std::{
-    ops::Range,
-    sync::{Arc, LazyLock},
-};
+use std::ops::Range;
 
-use super::{
-    chroma::ChromaBank,
-    frame::{Frame, Framer},
-    mel::MelBank,
-    spectrum::Spectrum,
-    thesis154::{BINS, CHROMA, MEL},
-};
-
-/// Values a raw frame.
-pub const RAW_VALUES: usize = MEL + CHROMA + 2;
-/// Where a raw frame's chroma begins.
-pub(super) const RAW_CHROMA_AT: usize = MEL;
-/// Where its changes of sign are counted.
-pub(super) const RAW_CROSSINGS_AT: usize = MEL + CHROMA;
-/// Where its peak is.
-pub(super) const RAW_PEAK_AT: usize = MEL + CHROMA + 1;
+use super::{FrontEnd, logmel8k, thesis154};
 
 /// One raw frame.
 #[derive(Debug, Clone, Copy)]
 pub struct RawFrame<'a> {
-    /// `[RAW_VALUES]`.
+    /// As many as [`FrontEnd::raw_values`] says.
     pub(super) values: &'a [f32],
-    /// Magnitudes of samples between 0 and the least that counts as negative at full level: in a window of a lower level each
-    /// larger than the threshold counts as a change of sign more, or, below 0, less.
+    /// Of `thesis154`: magnitudes of samples between 0 and the least that counts as negative at full level. In a window of a lower
+    /// level each larger than the threshold counts as a change of sign more, or, below 0, less.
     pub(super) faint: &'a [f32],
 }
 
 /// Raw frames in a row, in plain vectors that can be kept on disk.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct RawSequence {
-    /// `[frames, RAW_VALUES]`.
+    /// Values a frame.
+    pub width: usize,
+    /// `[frames, width]`.
     pub values: Vec<f32>,
     /// Corrections of all frames, one frame's after the other's.
     pub faint: Vec<f32>,
@@ -46,25 +27,36 @@ pub struct RawSequence {
     pub faint_ends: Vec<u32>,
 }
 
-/// The filters are the same for every leg.
-static MEL_BANK: LazyLock<MelBank> = LazyLock::new(MelBank::new);
-static UNTUNED: LazyLock<Arc<ChromaBank>> = LazyLock::new(|| Arc::new(ChromaBank::new(0.0)));
-
-/// Makes raw frames of a stream without allocating.
-pub(super) struct Extractor {
-    framer: Framer,
-    analysis: Analysis,
+/// Makes raw frames of a stream at the front end's own rate, without allocating.
+pub(super) enum Extractor {
+    Thesis154(Box<thesis154::Extractor>),
+    Logmel8k(Box<logmel8k::Extractor>),
 }
 
-struct Analysis {
-    spectrum: Spectrum,
-    chroma: Arc<ChromaBank>,
-    power: Box<[f32; BINS]>,
-    raw: [f32; RAW_VALUES],
-    faint: Vec<f32>,
+/// Where a front end's frames stand in the samples it is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Layout {
+    /// Samples between frames.
+    pub(super) hop_samples: u64,
+    /// Samples a frame.
+    pub(super) frame_samples: u64,
+    /// How many of frame 0 lie before the stream begins.
+    pub(super) lead_samples: u64,
+}
+
+impl Layout {
+    /// One past the last sample that a frame looks at.
+    pub(super) fn end(self, frame: u64) -> u64 {
+        frame * self.hop_samples + self.frame_samples - self.lead_samples
+    }
 }
 
 impl RawSequence {
+    /// None yet, of `width` values each.
+    pub fn new(width: usize) -> Self {
+        Self { width, values: Vec::new(), faint: Vec::new(), faint_ends: Vec::new() }
+    }
+
     /// Frames there are.
     pub fn len(&self) -> usize {
         self.faint_ends.len()
@@ -86,53 +78,35 @@ impl RawSequence {
     pub(super) fn iter(&self, frames: Range<usize>) -> impl Iterator<Item = RawFrame<'_>> + Clone {
         let end_of = |frame: usize| self.faint_ends[frame] as usize;
         frames.map(move |frame| RawFrame {
-            values: &self.values[frame * RAW_VALUES..(frame + 1) * RAW_VALUES],
+            values: &self.values[frame * self.width..(frame + 1) * self.width],
             faint: &self.faint[frame.checked_sub(1).map_or(0, end_of)..end_of(frame)],
         })
     }
 }
 
 impl Extractor {
-    /// Chroma is computed for `tuning`, in parts of a semitone.
-    pub(super) fn new(tuning: f64) -> Self {
-        let chroma = if tuning == 0.0 { Arc::clone(&UNTUNED) } else { Arc::new(ChromaBank::new(tuning)) };
-        let analysis = Analysis {
-            spectrum: Spectrum::new(),
-            chroma,
-            power: Box::new([0.0; BINS]),
-            raw: [0.0; RAW_VALUES],
-            faint: Vec::new(),
-        };
-        Self { framer: Framer::new(), analysis }
+    /// The front end's, as calls and the trainer use it. Its parameters are valid.
+    pub(super) fn new(front_end: &FrontEnd) -> Self {
+        match front_end {
+            FrontEnd::Thesis154(_) => Self::Thesis154(Box::new(thesis154::Extractor::new(0.0))),
+            FrontEnd::Logmel8k(options) => Self::Logmel8k(Box::new(logmel8k::Extractor::new(options))),
+        }
     }
 
     /// Takes samples in and tells each raw frame that they complete.
-    pub(super) fn push(&mut self, samples: &[f32], mut tell: impl FnMut(RawFrame<'_>)) {
-        let Self { framer, analysis } = self;
-        framer.push(samples, |frame| tell(analysis.raw_frame(&frame)));
-    }
-
-    /// Ends the stream with silence: `1 + samples / 512` frames in all.
-    pub(super) fn finish(&mut self, mut tell: impl FnMut(RawFrame<'_>)) {
-        let Self { framer, analysis } = self;
-        framer.finish(|frame| tell(analysis.raw_frame(&frame)));
-    }
-}
-
-impl Analysis {
-    fn raw_frame(&mut self, frame: &Frame<'_>) -> RawFrame<'_> {
-        self.spectrum.power(frame.samples, &mut self.power);
-        let (mel, rest) = self.raw.split_at_mut(RAW_CHROMA_AT);
-        MEL_BANK.apply(&self.power, mel);
-        for band in mel.iter_mut() {
-            // The least normal number keeps silence finite; no window's level lifts it to the floor of 1e-10.
-            *band = 10.0 * band.max(f32::MIN_POSITIVE).log10();
+    pub(super) fn push(&mut self, samples: &[f32], tell: impl FnMut(RawFrame<'_>)) {
+        match self {
+            Self::Thesis154(extractor) => extractor.push(samples, tell),
+            Self::Logmel8k(extractor) => extractor.push(samples, tell),
         }
-        self.chroma.apply(&self.power, &mut rest[..CHROMA]);
-        self.raw[RAW_CROSSINGS_AT] = frame.crossings as f32;
-        self.raw[RAW_PEAK_AT] = frame.peak;
-        self.faint.clear();
-        self.faint.extend(frame.faint());
-        RawFrame { values: &self.raw, faint: &self.faint }
+    }
+
+    /// Ends the stream: tells what frames the front end completes with silence.
+    pub(super) fn finish(&mut self, tell: impl FnMut(RawFrame<'_>)) {
+        match self {
+            Self::Thesis154(extractor) => extractor.finish(tell),
+            // Its frames are those that fit into the samples.
+            Self::Logmel8k(_) => {}
+        }
     }
 }

@@ -7,11 +7,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    Error, assemble,
-    raw::{Extractor, RawSequence},
-    tuning,
-};
+use super::{Error, assemble, raw::RawSequence, tuning};
+
+mod extract;
+
+pub(super) use extract::{Extractor, RAW_CHROMA_AT, RAW_CROSSINGS_AT, RAW_PEAK_AT, RAW_VALUES};
 
 /// Samples a second.
 pub const SAMPLE_RATE_HZ: u32 = 22_050;
@@ -110,7 +110,12 @@ impl Options {
             if actual == expected {
                 return Ok(());
             }
-            Err(Error::Parameter { name, expected: expected.to_string(), actual: actual.to_string() })
+            Err(Error::Parameter {
+                front_end: "thesis154",
+                name,
+                expected: expected.to_string(),
+                actual: actual.to_string(),
+            })
         }
         let supported = Self::default();
         check("sample_rate_hz", self.sample_rate_hz, supported.sample_rate_hz)?;
@@ -147,7 +152,7 @@ pub fn one_window(samples: &[f32]) -> Features {
 
 fn raw_frames(samples: &[f32], tuning: f64) -> RawSequence {
     let mut extractor = Extractor::new(tuning);
-    let mut raw = RawSequence::default();
+    let mut raw = RawSequence::new(RAW_VALUES);
     extractor.push(samples, |frame| raw.push(frame));
     extractor.finish(|frame| raw.push(frame));
     raw

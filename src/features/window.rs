@@ -8,7 +8,8 @@
 //! | a hold or a gap | is cleared, and begins anew no earlier than with a frame that lies behind it whole |
 //!
 //! At a stride it is scored unless nothing is in it or less than `min_speech_ratio` of it is speech ([`NotScored::Silence`]), or
-//! less than `min_seconds` lie between its first sample and the stride ([`NotScored::TooShort`]).
+//! less than `min_seconds` lie between its first sample and the stride ([`NotScored::TooShort`]). Where a network takes any length,
+//! a window that is not full yet leaves out its oldest frames down to a multiple of `grow_frames`.
 
 use std::{collections::VecDeque, ops::Range};
 
@@ -24,8 +25,12 @@ use super::{
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WindowOptions {
-    /// Frames the network takes; a shorter window is padded with 0 behind.
+    /// Frames the network takes at most.
     pub frames: usize,
+    /// Where it is given, the network takes shorter windows too: they grow by so many frames at a time, so that there are few lengths
+    /// and calls of one length share a batch. Without it a shorter window is padded with 0 behind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grow_frames: Option<usize>,
     /// Least speech, from onset, before anything is scored. Seconds.
     pub min_seconds: f32,
     /// A window with a smaller part of speech is not scored.
@@ -38,10 +43,9 @@ pub struct WindowOptions {
 #[derive(Debug, Clone)]
 pub struct Rule {
     clock: Clock,
-    frames: u64,
+    options: WindowOptions,
     min_samples: u64,
     clear_after_frames: u64,
-    min_speech_ratio: f32,
     /// Frames heard.
     heard: u64,
     /// The first frame after a speech onset.
@@ -72,6 +76,14 @@ pub struct Served {
     pub outcome: Result<Window, NotScored>,
 }
 
+/// What a call meets.
+pub(super) enum Step {
+    /// A frame of the recording.
+    Frame(usize),
+    /// A stride.
+    Stride(Served),
+}
+
 impl WindowOptions {
     /// Checks that the options make sense for a front end.
     ///
@@ -86,12 +98,27 @@ impl WindowOptions {
             Err(Error::Window { name, expected, actual: actual.to_string() })
         };
         // A minute is far more than a feeling lasts, and bounds what a leg keeps.
-        let most = 60.0 * f64::from(front_end.sample_rate_hz()) / front_end.hop_samples() as f64;
+        let most = 60.0 * front_end.frame_rate();
         check("frames", self.frames as f64, 1.0..=most.floor())?;
-        let seconds = self.frames as f64 * front_end.hop_samples() as f64 / f64::from(front_end.sample_rate_hz());
-        check("min_seconds", self.min_seconds.into(), 0.0..=seconds)?;
+        if let Some(grow) = self.grow_frames {
+            check("grow_frames", grow as f64, 1.0..=self.frames as f64)?;
+        }
+        check("min_seconds", self.min_seconds.into(), 0.0..=self.frames as f64 / front_end.frame_rate())?;
         check("min_speech_ratio", self.min_speech_ratio.into(), 0.0..=1.0)?;
         check("clear_after_seconds", self.clear_after_seconds.into(), 0.0..=3_600.0)
+    }
+
+    /// Frames of a window for which so many are there; the newest are taken.
+    pub fn taken_frames(&self, there: usize) -> usize {
+        match self.grow_frames {
+            Some(grow) if (grow..self.frames).contains(&there) => there / grow * grow,
+            _ => there.min(self.frames),
+        }
+    }
+
+    /// Frames that the network is given for a window of so many.
+    pub fn network_frames(&self, taken: usize) -> usize {
+        if self.grow_frames.is_some() { taken } else { self.frames }
     }
 }
 
@@ -105,21 +132,20 @@ impl Rule {
     pub(super) fn new(options: &WindowOptions, clock: Clock) -> Self {
         Self {
             clock,
-            frames: options.frames as u64,
             min_samples: (f64::from(options.min_seconds) * clock.source_hz as f64).round() as u64,
             clear_after_frames: (f64::from(options.clear_after_seconds) / clock.hop_seconds()).floor() as u64,
-            min_speech_ratio: options.min_speech_ratio,
             heard: 0,
             onset: None,
             not_before: 0,
             quiet: 0,
             speech: VecDeque::with_capacity(options.frames),
+            options: options.clone(),
         }
     }
 
     /// Takes the next frame in.
     pub(super) fn push(&mut self, speech: bool) {
-        if self.speech.len() as u64 == self.frames {
+        if self.speech.len() == self.options.frames {
             self.speech.pop_front();
         }
         self.speech.push_back(speech);
@@ -145,16 +171,18 @@ impl Rule {
 
     /// What is to be scored when `at_samples` were heard.
     pub(super) fn window(&self, at_samples: u64) -> Result<Window, NotScored> {
-        let start = self.onset.ok_or(NotScored::Silence)?.max(self.heard.saturating_sub(self.frames));
-        if at_samples.saturating_sub(self.clock.start(start)) < self.min_samples {
+        let onset = self.onset.ok_or(NotScored::Silence)?;
+        let there = usize::try_from(self.heard - onset).unwrap_or(usize::MAX).min(self.options.frames);
+        let since = self.clock.start(self.heard - there as u64);
+        if at_samples.saturating_sub(since) < self.min_samples {
             return Err(NotScored::TooShort);
         }
-        let frames = start..self.heard;
-        let speech_ratio = self.speech_ratio(self.heard - start);
-        if speech_ratio < self.min_speech_ratio {
+        let taken = self.options.taken_frames(there) as u64;
+        let speech_ratio = self.speech_ratio(taken);
+        if speech_ratio < self.options.min_speech_ratio {
             return Err(NotScored::Silence);
         }
-        Ok(Window { frames, speech_ratio })
+        Ok(Window { frames: self.heard - taken..self.heard, speech_ratio })
     }
 
     /// Part of the last `frames` frames that is speech.
@@ -175,25 +203,45 @@ pub fn served(
     options: &WindowOptions,
     stride_seconds: f64,
 ) -> Result<Vec<Served>, Error> {
+    let mut served = Vec::new();
+    walk(raw, front_end, options, stride_seconds, |step| {
+        if let Step::Stride(stride) = step {
+            served.push(stride);
+        }
+    })?;
+    Ok(served)
+}
+
+/// Tells a recording's frames and strides in the order in which a call meets them.
+pub(super) fn walk(
+    raw: &RawFrames,
+    front_end: &FrontEnd,
+    options: &WindowOptions,
+    stride_seconds: f64,
+    mut tell: impl FnMut(Step),
+) -> Result<(), Error> {
     options.validate(front_end)?;
     let listener = Listener::new(front_end, raw.source_hz, false)?;
     let mut points = StridePoints::new(raw.source_hz, stride_seconds)?;
     let mut rule = Rule::new(options, listener.clock());
-    let mut frames = raw.speech.iter();
+    let mut frames = raw.speech.iter().enumerate();
     let mut told = 0;
-    let mut served = Vec::new();
     while points.next_samples() <= raw.samples {
         let at_samples = points.advance();
         while listener.samples_needed(told + 1) <= at_samples {
-            let Some(&speech) = frames.next() else { break };
+            let Some((frame, &speech)) = frames.next() else { break };
             rule.push(speech);
+            tell(Step::Frame(frame));
             told += 1;
         }
-        served.push(Served { at_samples, outcome: rule.window(at_samples) });
+        tell(Step::Stride(Served { at_samples, outcome: rule.window(at_samples) }));
     }
     if frames.len() > 0 {
-        frames.for_each(|&speech| rule.push(speech));
-        served.push(Served { at_samples: raw.samples, outcome: rule.window(raw.samples) });
+        for (frame, &speech) in frames {
+            rule.push(speech);
+            tell(Step::Frame(frame));
+        }
+        tell(Step::Stride(Served { at_samples: raw.samples, outcome: rule.window(raw.samples) }));
     }
-    Ok(served)
+    Ok(())
 }

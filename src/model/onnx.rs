@@ -97,6 +97,14 @@ pub struct Session {
     labels: usize,
 }
 
+/// What one axis of a graph must be.
+enum Size {
+    /// Dynamic; what it counts.
+    Any(&'static str),
+    /// So much, or dynamic.
+    Of(usize),
+}
+
 impl Default for Options {
     fn default() -> Self {
         Self { intra_threads: 1 }
@@ -125,18 +133,21 @@ impl Session {
             .and_then(|mut builder| builder.commit_from_memory(network))
             .map_err(unreadable)?;
         let mismatch = |problem| Error::Mismatch { model: manifest.name.clone(), problem };
-        let (frames, values, labels) = (manifest.window.frames, manifest.front_end.values(), manifest.labels.len());
-        check("input", graph.inputs(), &manifest.network.input, &[None, Some(frames), Some(values)])
-            .map_err(mismatch)?;
-        check("output", graph.outputs(), &manifest.network.output, &[None, Some(labels)]).map_err(mismatch)?;
+        let (window, values, labels) = (&manifest.window, manifest.front_end.values(), manifest.labels.len());
+        let frames = if window.grow_frames.is_some() { Size::Any("frames") } else { Size::Of(window.frames) };
+        let sizes = [Size::Any("batch"), frames, Size::Of(values)];
+        check("input", graph.inputs(), &manifest.network.input, &sizes).map_err(mismatch)?;
+        let sizes = [Size::Any("batch"), Size::Of(labels)];
+        check("output", graph.outputs(), &manifest.network.output, &sizes).map_err(mismatch)?;
         let (input, output) = (manifest.network.input.clone(), manifest.network.output.clone());
         let mut session = Self { graph, input, output, values, labels };
-        // Twice: a graph may promise any batch and hold a reshape to one.
-        for batch in [1, 2] {
+        // A graph may promise any batch, or any number of frames, and hold a reshape to one.
+        let shortest = window.network_frames(window.grow_frames.unwrap_or(window.frames));
+        for (batch, frames) in [(1, shortest), (1, window.frames), (2, window.frames)] {
             let windows = vec![0.0; batch * frames * values];
-            session
-                .run(&windows, batch)
-                .map_err(|error| mismatch(format!("a batch of {batch} windows of zeros: {error}")))?;
+            session.run(&windows, batch).map_err(|error| {
+                mismatch(format!("a batch of {batch} windows of {frames} frames of zeros: {error}"))
+            })?;
         }
         Ok(session)
     }
@@ -192,8 +203,8 @@ fn builder(runtime: &Runtime, options: &Options) -> ort::Result<SessionBuilder> 
     Ok(builder)
 }
 
-/// Whether the graph has this one input or output, of f32 and these sizes. `None` must be dynamic; a size may be.
-fn check(what: &str, outlets: &[Outlet], name: &str, sizes: &[Option<usize>]) -> Result<(), String> {
+/// Whether the graph has this one input or output, of f32 and these sizes. What may be any must be dynamic; a size may be.
+fn check(what: &str, outlets: &[Outlet], name: &str, sizes: &[Size]) -> Result<(), String> {
     let names = || outlets.iter().map(Outlet::name).collect::<Vec<_>>().join(", ");
     let Some(outlet) = outlets.iter().find(|outlet| outlet.name() == name) else {
         return Err(format!("its {what} is {}, expected {name}", names()));
@@ -202,15 +213,18 @@ fn check(what: &str, outlets: &[Outlet], name: &str, sizes: &[Option<usize>]) ->
         return Err(format!("it has inputs {}, expected {name} alone", names()));
     }
     let expected = || {
-        let sizes = sizes.iter().map(|size| size.map_or("batch".to_owned(), |size| size.to_string()));
+        let sizes = sizes.iter().map(|size| match size {
+            Size::Any(name) => (*name).to_owned(),
+            Size::Of(size) => size.to_string(),
+        });
         sizes.collect::<Vec<_>>().join(", ")
     };
     let ValueType::Tensor { ty: TensorElementType::Float32, shape, .. } = outlet.dtype() else {
         return Err(format!("its {what} {name} is {}, expected f32 [{}]", outlet.dtype(), expected()));
     };
-    let fits = |(actual, expected): (&i64, &Option<usize>)| match expected {
-        None => *actual == -1,
-        Some(expected) => *actual == -1 || usize::try_from(*actual) == Ok(*expected),
+    let fits = |(actual, expected): (&i64, &Size)| match expected {
+        Size::Any(_) => *actual == -1,
+        Size::Of(expected) => *actual == -1 || usize::try_from(*actual) == Ok(*expected),
     };
     if shape.len() != sizes.len() || !shape.iter().zip(sizes).all(fits) {
         return Err(format!("its {what} {name} has shape {shape}, where -1 is any size, expected [{}]", expected()));

@@ -75,7 +75,13 @@ pub(super) fn manifest(network: &[u8]) -> Manifest {
             output: "logits".into(),
         },
         front_end: FrontEnd::Thesis154(thesis154::Options::default()),
-        window: WindowOptions { frames: FRAMES, min_seconds: 1.0, min_speech_ratio: 0.5, clear_after_seconds: 2.0 },
+        window: WindowOptions {
+            frames: FRAMES,
+            grow_frames: None,
+            min_seconds: 1.0,
+            min_speech_ratio: 0.5,
+            clear_after_seconds: 2.0,
+        },
         calibration: Calibration { temperature: 1.5, uncertain_below: 0.2 },
         training: Training {
             command: "UNDERTONE_WRITE_FIXTURES=1 cargo test --lib model::tiny".into(),

@@ -224,6 +224,7 @@ impl Lines {
 fn window() -> WindowOptions {
     WindowOptions {
         frames: FRAMES,
+        grow_frames: None,
         min_seconds: MIN_SECONDS,
         min_speech_ratio: MIN_SPEECH_RATIO,
         clear_after_seconds: CLEAR_AFTER_SECONDS,
