@@ -124,3 +124,90 @@ impl Drop for Baseline {
         self.zeroize();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(baseline_seconds: f32) -> Options {
+        Options {
+            mel_bands: 8,
+            clamp_db: 20.0,
+            clamp_forget_db_per_second: 1.0,
+            baseline_seconds,
+            ..Options::default()
+        }
+    }
+
+    fn hear(baseline: &mut Baseline, level: f32, frames: usize) {
+        for _ in 0..frames {
+            baseline.hear(&[level; 8]);
+            baseline.take(&[level; 8]);
+        }
+    }
+
+    fn applied(baseline: &Baseline, window: &[f32]) -> Vec<f32> {
+        let mut window = window.to_vec();
+        baseline.apply(std::iter::empty(), &mut window);
+        window
+    }
+
+    #[test]
+    fn a_window_at_the_beginning_has_its_own_mean_subtracted() {
+        let mut baseline = Baseline::new(&options(60.0));
+        baseline.hear(&[3.0; 8]);
+        let window: Vec<f32> = [1.0, 2.0, 6.0].into_iter().flat_map(|level| [level; 8]).collect();
+        let expected: Vec<f32> = [-2.0, -1.0, 3.0].into_iter().flat_map(|level| [level; 8]).collect();
+        assert_eq!(applied(&baseline, &window), expected);
+    }
+
+    #[test]
+    fn what_was_heard_before_counts_by_its_frames() {
+        let mut baseline = Baseline::new(&options(60.0));
+        hear(&mut baseline, 2.0, 3);
+        // (3 * 2 + 1 * 6 + 2 * 0) / 6 = 2, the two zeros being speech that stands in no window.
+        let mut window = [6.0; 8];
+        baseline.apply([&[0.0_f32; 8][..]; 2].into_iter(), &mut window);
+        assert_eq!(window, [4.0; 8]);
+    }
+
+    #[test]
+    fn beyond_its_seconds_what_is_older_counts_less() {
+        // 62.5 frames a second: 0.8 s are 50 frames.
+        let mut baseline = Baseline::new(&options(0.8));
+        hear(&mut baseline, 0.0, 1_000);
+        hear(&mut baseline, 1.0, 50);
+        let expected = 1.0 - (1.0 - 1.0 / 50.0_f64).powi(50);
+        assert!((baseline.mean[0] - expected).abs() < 1e-9 && baseline.frames() == 50.0, "{:?}", baseline.mean);
+        let mut none = Baseline::new(&options(0.0));
+        hear(&mut none, 5.0, 100);
+        assert_eq!(applied(&none, &[7.0; 8]), [0.0; 8], "with no seconds the window's own mean");
+    }
+
+    #[test]
+    fn bands_are_raised_to_a_floor_that_sinks_with_speech_alone() {
+        let mut baseline = Baseline::new(&options(60.0));
+        baseline.hear(&[10.0 * PER_DB, -90.0, -90.0, -90.0, -90.0, -90.0, -90.0, -90.0]);
+        assert!((baseline.floor() - -10.0 * PER_DB).abs() < 1e-5);
+        for _ in 0..125 {
+            baseline.hear(&[-90.0; 8]);
+        }
+        assert!((baseline.floor() - -12.0 * PER_DB).abs() < 1e-4, "2 s of speech forget 2 dB");
+        let mut window = [-90.0, -90.0, -90.0, -90.0, -90.0, -90.0, -90.0, 0.0].repeat(2);
+        window[0] = 0.0;
+        let window = applied(&baseline, &window);
+        assert!((window[0] - 6.0 * PER_DB).abs() < 1e-4 && (window[8] + 6.0 * PER_DB).abs() < 1e-4, "{window:?}");
+        baseline.forget_loudest();
+        baseline.hear(&[-50.0; 8]);
+        assert!((baseline.floor() - (-50.0 - 20.0 * PER_DB)).abs() < 1e-4);
+    }
+
+    #[test]
+    fn nothing_is_left_of_one_that_is_wiped() {
+        let mut baseline = Baseline::new(&options(60.0));
+        hear(&mut baseline, 2.0, 100);
+        assert!(baseline.mean.iter().all(|&mean| mean == 2.0) && baseline.frames == 100.0);
+        baseline.zeroize();
+        assert!(baseline.mean.is_empty() && baseline.frames == 0.0 && baseline.loudest == 0.0, "{baseline:?}");
+    }
+}

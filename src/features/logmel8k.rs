@@ -15,6 +15,9 @@ use zeroize::Zeroizing;
 
 use super::{Error, bank::Bank, raw::RawFrame};
 
+#[cfg(test)]
+mod tests;
+
 /// Samples a second.
 pub const SAMPLE_RATE_HZ: u32 = 8_000;
 

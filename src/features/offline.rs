@@ -23,6 +23,17 @@ pub struct Stride {
     pub outcome: Result<Vec<f32>, NotScored>,
 }
 
+/// A whole recording as one window `[frames, values]` that holds all of it, not standardised.
+pub fn one_window(raw: &RawFrames, front_end: &FrontEnd) -> Vec<f32> {
+    let mut memory = Memory::new(front_end, raw.frames().max(1));
+    for (frame, &speech) in raw.range(0..raw.frames()).zip(&raw.speech) {
+        memory.push(frame, speech);
+    }
+    let mut values = vec![0.0; raw.frames() * front_end.values()];
+    memory.assemble(0..memory.heard(), &mut values);
+    values
+}
+
 impl<'a> Leg<'a> {
     /// A leg that heard nothing yet.
     ///

@@ -12,6 +12,7 @@ use ort::{
     value::{Outlet, TensorElementType, TensorRef, ValueType},
 };
 
+use self::graph::Size;
 use super::{Classifier, Manifest, manifest};
 
 pub mod graph;
@@ -97,14 +98,6 @@ pub struct Session {
     labels: usize,
 }
 
-/// What one axis of a graph must be.
-enum Size {
-    /// Dynamic; what it counts.
-    Any(&'static str),
-    /// So much, or dynamic.
-    Of(usize),
-}
-
 impl Default for Options {
     fn default() -> Self {
         Self { intra_threads: 1 }
@@ -134,10 +127,10 @@ impl Session {
             .map_err(unreadable)?;
         let mismatch = |problem| Error::Mismatch { model: manifest.name.clone(), problem };
         let (window, values, labels) = (&manifest.window, manifest.front_end.values(), manifest.labels.len());
-        let frames = if window.grow_frames.is_some() { Size::Any("frames") } else { Size::Of(window.frames) };
-        let sizes = [Size::Any("batch"), frames, Size::Of(values)];
+        let frames = if window.grow_frames.is_some() { Size::Any("frames") } else { Size::Is(window.frames) };
+        let sizes = [Size::Any("batch"), frames, Size::Is(values)];
         check("input", graph.inputs(), &manifest.network.input, &sizes).map_err(mismatch)?;
-        let sizes = [Size::Any("batch"), Size::Of(labels)];
+        let sizes = [Size::Any("batch"), Size::Is(labels)];
         check("output", graph.outputs(), &manifest.network.output, &sizes).map_err(mismatch)?;
         let (input, output) = (manifest.network.input.clone(), manifest.network.output.clone());
         let mut session = Self { graph, input, output, values, labels };
@@ -215,7 +208,7 @@ fn check(what: &str, outlets: &[Outlet], name: &str, sizes: &[Size]) -> Result<(
     let expected = || {
         let sizes = sizes.iter().map(|size| match size {
             Size::Any(name) => (*name).to_owned(),
-            Size::Of(size) => size.to_string(),
+            Size::Is(size) => size.to_string(),
         });
         sizes.collect::<Vec<_>>().join(", ")
     };
@@ -224,7 +217,7 @@ fn check(what: &str, outlets: &[Outlet], name: &str, sizes: &[Size]) -> Result<(
     };
     let fits = |(actual, expected): (&i64, &Size)| match expected {
         Size::Any(_) => *actual == -1,
-        Size::Of(expected) => *actual == -1 || usize::try_from(*actual) == Ok(*expected),
+        Size::Is(expected) => *actual == -1 || usize::try_from(*actual) == Ok(*expected),
     };
     if shape.len() != sizes.len() || !shape.iter().zip(sizes).all(fits) {
         return Err(format!("its {what} {name} has shape {shape}, where -1 is any size, expected [{}]", expected()));

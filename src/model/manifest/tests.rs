@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use tempfile::{TempDir, tempdir};
 
 use super::*;
-use crate::model::tiny;
+use crate::model::{onnx::graph::Size, tiny};
 
 fn written() -> (TempDir, Manifest) {
     let folder = tempdir().unwrap();
@@ -39,6 +39,24 @@ fn what_is_saved_is_loaded() {
     let mut names: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     names.sort();
     assert_eq!(names, ["manifest.toml", "model.onnx"], "nothing else is left behind");
+}
+
+#[test]
+fn the_telephone_front_end_and_windows_that_grow_are_saved_and_loaded() {
+    let folder = tempdir().unwrap();
+    let shape = tiny::Shape { frames: Size::Any("frames"), values: 96, ..tiny::Shape::default() };
+    let manifest = tiny::write(folder.path(), &shape, |manifest| {
+        manifest.front_end = FrontEnd::Logmel8k(crate::features::logmel8k::Options::default());
+        manifest.standardization = Standardization::identity(96);
+        manifest.window = WindowOptions { frames: 122, grow_frames: Some(8), ..manifest.window.clone() };
+    });
+    assert_eq!(Manifest::load(folder.path()).unwrap(), manifest);
+    let text = fs::read_to_string(folder.path().join(FILE_NAME)).unwrap();
+    for line in ["name = \"logmel8k\"", "frame_samples = 512", "baseline_seconds = 60.0", "grow_frames = 8"] {
+        assert!(text.contains(line), "{line} in {text}");
+    }
+    let message = Manifest { window: WindowOptions { grow_frames: Some(123), ..manifest.window.clone() }, ..manifest };
+    assert_tells(&message.validate().unwrap_err().to_string(), &["window.grow_frames = 123", "from 1 to 122"]);
 }
 
 #[test]

@@ -2,8 +2,11 @@
 
 use std::{fs, path::PathBuf};
 
-use super::{graph::Size, *};
-use crate::model::tiny::{self, FRAMES, LABELS, Shape, VALUES};
+use super::*;
+use crate::{
+    features::{FrontEnd, Standardization, WindowOptions, logmel8k},
+    model::tiny::{self, FRAMES, LABELS, Shape, VALUES},
+};
 
 fn committed() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/models/tiny")
@@ -74,6 +77,24 @@ fn a_dynamic_time_axis_takes_other_lengths_and_a_fixed_one_does_not() {
     assert!(fixed.run_frames(&short, 1, 40).is_err());
     let whole = window(5, FRAMES);
     assert_close(&fixed.run(&whole, 1).unwrap(), &expected(&whole));
+}
+
+/// The manifest of a network that takes windows of 8, 16, 24 or 30 frames of `logmel8k`.
+fn of_any_length(manifest: &mut Manifest) {
+    manifest.front_end = FrontEnd::Logmel8k(logmel8k::Options::default());
+    manifest.standardization = Standardization::identity(96);
+    manifest.window = WindowOptions { frames: 30, grow_frames: Some(8), min_seconds: 0.3, ..manifest.window.clone() };
+}
+
+#[test]
+fn windows_that_grow_need_a_dynamic_time_axis() {
+    let shape = || Shape { frames: Size::Any("frames"), values: 96, ..Shape::default() };
+    let mut session = load(&shape(), of_any_length).unwrap();
+    for frames in [8, 24, 30] {
+        assert_eq!(session.run(&vec![1.0; 2 * frames * 96], 2).unwrap().len(), 2 * LABELS.len());
+    }
+    let message = told_of(&Shape { frames: Size::Is(30), ..shape() }, of_any_length);
+    assert_tells(&message, &["windows", "30", "expected [batch, frames, 96]"]);
 }
 
 #[test]
