@@ -6,9 +6,9 @@
 //! |---|---|
 //! | [`audio`] | bytes off the wire → samples per channel → the model's rate; tells speech from silence |
 //! | [`features`] | samples → frames → a rolling window at every stride |
-//! | [`model`] | what a model is (manifest) and what runs it (ONNX Runtime) |
-//! | [`decision`] | logits → calibrated probabilities → a label, or none |
 //! | [`policy`] | who may be analysed at all |
+//! | [`decision`] | logits → calibrated probabilities → the smoothed emotion → alerts under rules |
+//! | [`model`] | what a model is (manifest) and what runs it (ONNX Runtime) |
 //! | [`inference`] | windows of all calls → batches → logits, on threads of its own |
 //! | [`call`] | the state of one leg of one call, without clock or I/O |
 //! | [`session`] | one task a leg, the registry of all that live |

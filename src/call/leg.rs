@@ -2,31 +2,41 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use super::{EndReason, Event, LegStatus, Options, Output, Summary, WindowId};
+use super::{Alert, EndReason, Event, LegStatus, Options, Output, Summary, WindowId};
 use crate::{
-    decision::{Calibration, Tally},
+    decision::{
+        self, Calibration, Decider, NotOpen, Observation, Rules,
+        alert::{Attribution, Reason, Snooze},
+        position,
+    },
     features::{self, NotScored, Pipeline, PipelineOptions, Stride},
     model::Outcome,
 };
 
 pub(super) struct Leg {
     index: usize,
+    /// Begins the ids of its alerts.
+    alert_prefix: String,
+    rate_hz: u32,
     calibration: Calibration,
     /// What analyses it; `None` when it may not be, or no longer.
     pipeline: Option<Pipeline>,
     /// What the client's positions are ahead of the pipeline's: audio that never reached it.
     skew_samples: u64,
     on_hold: bool,
+    /// Samples that passed while it was on hold.
+    held_samples: u64,
     received_samples: u64,
     dropped_samples: u64,
     next_window: u64,
     next_event: u64,
     /// Decisions in media order; the first waits for its window, or would have left.
     pending: VecDeque<Pending>,
-    tally: Tally,
+    decider: Decider,
     speech_seconds: f64,
     not_scored: BTreeMap<NotScored, u64>,
     last_not_scored: Option<NotScored>,
@@ -39,6 +49,8 @@ struct Pending {
     start_samples: u64,
     end_samples: u64,
     depends_on_samples: u64,
+    held_samples: u64,
+    speech_seconds: f32,
     speech_ratio: f32,
     arrived: Instant,
     finding: Finding,
@@ -64,6 +76,12 @@ impl Leg {
     pub(super) fn new(index: usize, options: &Options) -> Result<Self, features::Error> {
         let model = &options.model;
         let permit = &options.legs[index].permit;
+        let of_decider = decision::Options {
+            labels: model.labels.clone(),
+            calibration: model.calibration,
+            role: options.legs[index].role,
+            tags: options.tags.clone(),
+        };
         let pipeline = match permit {
             Ok(_permit) => Some(Pipeline::new(
                 &model.front_end,
@@ -79,16 +97,19 @@ impl Leg {
         };
         Ok(Self {
             index,
+            alert_prefix: format!("{}-{index}-", options.session_id),
+            rate_hz: options.sample_rate_hz,
             calibration: model.calibration,
             pipeline,
             skew_samples: 0,
             on_hold: false,
+            held_samples: 0,
             received_samples: 0,
             dropped_samples: 0,
             next_window: 0,
             next_event: 1,
             pending: VecDeque::new(),
-            tally: Tally::new(model.labels.len()),
+            decider: Decider::new(of_decider, &options.rules),
             speech_seconds: 0.0,
             not_scored: BTreeMap::new(),
             last_not_scored: permit.as_ref().err().copied(),
@@ -117,7 +138,7 @@ impl Leg {
             Some(pipeline) if !self.on_hold => pipeline.push(samples),
             _ => {
                 self.dropped_samples += samples.len() as u64;
-                self.skew_samples = self.skew_samples.saturating_add(samples.len() as u64);
+                self.skip(samples.len() as u64);
             }
         }
         self.decide(now, out);
@@ -144,6 +165,9 @@ impl Leg {
     /// Moves its position on without audio.
     pub(super) fn skip(&mut self, samples: u64) {
         self.skew_samples = self.skew_samples.saturating_add(samples);
+        if self.on_hold {
+            self.held_samples = self.held_samples.saturating_add(samples);
+        }
     }
 
     /// Jumps over samples that never came, too many to fill, and says so.
@@ -192,8 +216,59 @@ impl Leg {
         self.on_hold = false;
         self.withdrawn = true;
         self.pending.clear();
-        self.tally.purge();
+        self.decider.purge();
+        self.tell_alerts(out);
         self.tell(NotScored::ConsentWithdrawn, self.position_samples(), now, out);
+    }
+
+    /// Goes on under other rules.
+    pub(super) fn set_rules(&mut self, rules: &Arc<Rules>, out: &mut VecDeque<Output>) {
+        self.decider.set_rules(rules);
+        self.tell_alerts(out);
+    }
+
+    /// Somebody takes an alert of this leg over; `None` when it is none of this leg's.
+    pub(super) fn acknowledge(
+        &mut self,
+        alert_id: &str,
+        by: &Attribution,
+        out: &mut VecDeque<Output>,
+    ) -> Option<Result<(), NotOpen>> {
+        let number = self.alert_number(alert_id)?;
+        let done = self.decider.acknowledge(number, by.clone());
+        self.tell_alerts(out);
+        Some(done)
+    }
+
+    /// Somebody wants to hear no more of an alert of this leg for a while; `None` when it is none of this leg's.
+    pub(super) fn snooze(
+        &mut self,
+        alert_id: &str,
+        snooze: &Snooze,
+        now: Instant,
+        out: &mut VecDeque<Output>,
+    ) -> Option<Result<(), NotOpen>> {
+        let number = self.alert_number(alert_id)?;
+        let done = self.decider.snooze(number, snooze.clone(), now);
+        self.tell_alerts(out);
+        Some(done)
+    }
+
+    /// Lets snoozes end.
+    pub(super) fn tick(&mut self, now: Instant, out: &mut VecDeque<Output>) {
+        self.decider.tick(now);
+        self.tell_alerts(out);
+    }
+
+    /// When [`Leg::tick`] is due.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.decider.deadline()
+    }
+
+    /// Ends every alert that is open: nothing more is heard.
+    pub(super) fn end(&mut self, out: &mut VecDeque<Output>) {
+        self.decider.end(Reason::CallEnded);
+        self.tell_alerts(out);
     }
 
     /// Decides on the rest.
@@ -248,9 +323,10 @@ impl Leg {
             received_samples: self.received_samples,
             dropped_samples: self.dropped_samples,
             speech: if self.withdrawn { Duration::ZERO } else { Duration::from_secs_f64(self.speech_seconds) },
-            scored_windows: self.tally.windows(),
+            scored_windows: self.decider.windows(),
             not_scored: self.not_scored.iter().map(|(reason, strides)| (*reason, *strides)).collect(),
-            shares: self.tally.shares(),
+            mean: self.decider.mean(),
+            shares: self.decider.shares(),
             shed_windows: self.shed_windows,
             warnings,
         }
@@ -264,7 +340,8 @@ impl Leg {
     fn decide(&mut self, now: Instant, out: &mut VecDeque<Output>) {
         while let Some(stride) = self.pipeline.as_mut().and_then(Pipeline::poll) {
             self.speech_seconds += f64::from(stride.speech_seconds);
-            let Stride { start_samples, end_samples, depends_on_samples, speech_ratio, outcome, .. } = stride;
+            let Stride { start_samples, end_samples, depends_on_samples, speech_ratio, speech_seconds, outcome } =
+                stride;
             let finding = match outcome {
                 Ok(window) => {
                     let id = WindowId { leg: self.index, number: self.next_window };
@@ -278,6 +355,8 @@ impl Leg {
                 start_samples: start_samples.saturating_add(self.skew_samples),
                 end_samples: end_samples.saturating_add(self.skew_samples),
                 depends_on_samples: depends_on_samples.saturating_add(self.skew_samples),
+                held_samples: self.held_samples,
+                speech_seconds,
                 speech_ratio,
                 arrived: now,
                 finding,
@@ -293,6 +372,8 @@ impl Leg {
             start_samples,
             end_samples,
             depends_on_samples: end_samples,
+            held_samples: self.held_samples,
+            speech_seconds: 0.0,
             speech_ratio: 0.0,
             arrived: now,
             finding: Finding::NotScored(reason),
@@ -303,14 +384,10 @@ impl Leg {
     /// Lets go of the decisions that no earlier one holds back.
     fn release(&mut self, now: Instant, out: &mut VecDeque<Output>) {
         while let Some(pending) = self.pending.pop_front_if(|pending| !pending.finding.is_waiting()) {
-            let Pending { start_samples, end_samples, depends_on_samples, speech_ratio, arrived, finding } = pending;
-            let outcome = match finding {
+            let Pending { start_samples, end_samples, depends_on_samples, speech_ratio, arrived, .. } = pending;
+            let outcome = match pending.finding {
                 Finding::Waiting(_) => unreachable!("only what is known leaves"),
-                Finding::Back(Outcome::Logits(logits)) => {
-                    let judgement = self.calibration.judge(&logits);
-                    self.tally.add(&judgement.probabilities, end_samples);
-                    Ok(judgement)
-                }
+                Finding::Back(Outcome::Logits(logits)) => Ok(self.calibration.judge(&logits)),
                 Finding::Back(Outcome::Shed) => {
                     self.shed_windows += 1;
                     Err(NotScored::Overloaded)
@@ -322,6 +399,16 @@ impl Leg {
             if let Err(reason) = outcome {
                 *self.not_scored.entry(reason).or_default() += 1;
             }
+            let at = |samples| position::of_samples(samples, self.rate_hz);
+            self.decider.observe(&Observation {
+                start: at(start_samples),
+                end: at(end_samples),
+                held: at(pending.held_samples),
+                speech_seconds: pending.speech_seconds,
+                speech_ratio,
+                snr_db: None,
+                outcome: outcome.as_ref().map(|judgement| &judgement.probabilities[..]).map_err(|reason| *reason),
+            });
             out.push_back(Output::Event(Event {
                 leg: self.index,
                 sequence: self.next_event,
@@ -329,12 +416,26 @@ impl Leg {
                 end_samples,
                 depends_on_samples,
                 outcome,
+                smoothed: self.decider.smoothed(),
                 speech_ratio,
                 processing_latency: now.saturating_duration_since(arrived),
                 received_samples: self.received_samples,
                 dropped_samples: self.dropped_samples,
             }));
             self.next_event += 1;
+            self.tell_alerts(out);
         }
+    }
+
+    fn tell_alerts(&mut self, out: &mut VecDeque<Output>) {
+        while let Some(change) = self.decider.poll_alert() {
+            let alert_id = format!("{}{}", self.alert_prefix, change.number);
+            out.push_back(Output::Alert(Alert { leg: self.index, alert_id, change }));
+        }
+    }
+
+    /// The number of an alert of this leg, by its id.
+    fn alert_number(&self, alert_id: &str) -> Option<u64> {
+        alert_id.strip_prefix(&self.alert_prefix)?.parse().ok()
     }
 }

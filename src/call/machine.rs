@@ -1,13 +1,21 @@
 //! [`Call`]: the legs of one call under one clock.
 
-use std::{collections::VecDeque, time::Instant};
+use std::{collections::VecDeque, sync::Arc, time::Instant};
 
 use super::{
     Chunk, Control, EndReason, Options, Output, WindowId,
     leg::Leg,
     timeline::{Before, Placement, Timeline},
 };
-use crate::{audio::codec::Decoder, features, model::Outcome};
+use crate::{
+    audio::codec::Decoder,
+    decision::{
+        NotOpen, Rules,
+        alert::{Attribution, Snooze},
+    },
+    features,
+    model::Outcome,
+};
 
 /// One call.
 pub struct Call {
@@ -103,6 +111,35 @@ impl Call {
         }
     }
 
+    /// Goes on under other rules, from the next window on.
+    pub fn set_rules(&mut self, rules: &Arc<Rules>) {
+        if Arc::ptr_eq(&self.options.rules, rules) || matches!(self.phase, Phase::Closed) {
+            return;
+        }
+        self.options.rules = Arc::clone(rules);
+        for leg in &mut self.legs {
+            leg.set_rules(rules, &mut self.outputs);
+        }
+    }
+
+    /// Somebody takes an alert over. It is not critical any more, and is still resolved when its time comes.
+    ///
+    /// # Errors
+    /// [`NotOpen`] when this call has no such alert, or it is over.
+    pub fn acknowledge(&mut self, alert_id: &str, by: &Attribution) -> Result<(), NotOpen> {
+        let outputs = &mut self.outputs;
+        self.legs.iter_mut().find_map(|leg| leg.acknowledge(alert_id, by, outputs)).unwrap_or(Err(NotOpen::Unknown))
+    }
+
+    /// Somebody wants to hear no more of an alert, nor of another one of its rule on this leg, for a while from `now` on.
+    ///
+    /// # Errors
+    /// [`NotOpen`] when this call has no such alert, or it is over.
+    pub fn snooze(&mut self, alert_id: &str, snooze: &Snooze, now: Instant) -> Result<(), NotOpen> {
+        let outputs = &mut self.outputs;
+        self.legs.iter_mut().find_map(|leg| leg.snooze(alert_id, snooze, now, outputs)).unwrap_or(Err(NotOpen::Unknown))
+    }
+
     /// Takes in what became of a window. An unknown id is ignored.
     pub fn apply(&mut self, id: WindowId, outcome: Outcome, now: Instant) {
         if let Some(leg) = self.legs.get_mut(id.leg) {
@@ -113,6 +150,9 @@ impl Call {
 
     /// Lets time-outs expire.
     pub fn tick(&mut self, now: Instant) {
+        for leg in &mut self.legs {
+            leg.tick(now, &mut self.outputs);
+        }
         match self.phase {
             Phase::Open => {
                 if now >= self.idle_deadline() {
@@ -152,7 +192,10 @@ impl Call {
     /// When [`Call::tick`] is due at the latest.
     pub fn deadline(&self) -> Option<Instant> {
         match self.phase {
-            Phase::Open => Some(self.idle_deadline().min(self.next_status)),
+            Phase::Open => {
+                let snoozes = self.legs.iter().filter_map(Leg::deadline);
+                snoozes.chain([self.idle_deadline(), self.next_status]).min()
+            }
             Phase::Closing(_, deadline) => Some(deadline),
             Phase::Closed => None,
         }
@@ -172,6 +215,9 @@ impl Call {
             return;
         }
         let warnings = self.warnings();
+        for leg in &mut self.legs {
+            leg.end(&mut self.outputs);
+        }
         for leg in &self.legs {
             self.outputs.push_back(Output::Summary(leg.summary(reason, warnings.clone())));
         }

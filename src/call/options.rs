@@ -1,9 +1,10 @@
 //! What a call is, and what may come in.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use crate::{
     audio::Encoding,
+    decision::Rules,
     features::NotScored,
     model::Manifest,
     policy::{Permit, Role},
@@ -12,14 +13,20 @@ use crate::{
 /// What a call is.
 #[derive(Debug)]
 pub struct Options {
+    /// Begins the ids of its alerts, so that no other call has the same.
+    pub session_id: String,
     /// How samples are written.
     pub encoding: Encoding,
     /// Samples a second and channel.
     pub sample_rate_hz: u32,
     /// One a channel, in order.
     pub legs: Vec<LegOptions>,
+    /// What it is tagged with.
+    pub tags: BTreeMap<String, String>,
     /// The model that scores it.
     pub model: Arc<Manifest>,
+    /// When alerts are told.
+    pub rules: Arc<Rules>,
     /// Time between decisions.
     pub stride: Duration,
     /// A call without any message for so long is ended. A hold suspends it up to `hold_timeout`.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    decision::{Judgement, Share},
+    decision::{self, Judgement, Share},
     features::NotScored,
 };
 
@@ -45,6 +45,8 @@ pub enum Output {
     },
     /// One decision.
     Event(Event),
+    /// An alert rose, changed or ended.
+    Alert(Alert),
     /// How the legs stand, in channel order.
     Status(Vec<LegStatus>),
     /// The last of a leg.
@@ -68,6 +70,8 @@ pub struct Event {
     pub depends_on_samples: u64,
     /// What was heard, or why nothing was scored.
     pub outcome: Result<Judgement, NotScored>,
+    /// What is thought of the party now: the average over speech time; `None` before anything was scored.
+    pub smoothed: Option<Judgement>,
     /// Part of the stretch that was speech.
     pub speech_ratio: f32,
     /// From the arrival of the last sample it depends on until now.
@@ -76,6 +80,17 @@ pub struct Event {
     pub received_samples: u64,
     /// Samples not analysed so far.
     pub dropped_samples: u64,
+}
+
+/// One change of an alert of one leg.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Alert {
+    /// Index of the leg.
+    pub leg: usize,
+    /// Names the alert in all of its changes; no other alert of any call has it.
+    pub alert_id: String,
+    /// What changed.
+    pub change: decision::Alert,
 }
 
 /// How a leg stands.
@@ -114,6 +129,8 @@ pub struct Summary {
     pub scored_windows: u64,
     /// Strides at which nothing was scored, by reason.
     pub not_scored: Vec<(NotScored, u64)>,
+    /// The mean probability of each label over the scored windows; `None` when nothing was scored.
+    pub mean: Option<Vec<f32>>,
     /// A row a label; empty when nothing was scored.
     pub shares: Vec<Share>,
     /// Windows given up.

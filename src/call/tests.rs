@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     audio::{Encoding, codec},
-    decision::Calibration,
+    decision::{Calibration, Rules},
     features::{FrontEnd, NotScored, Standardization, WindowOptions, thesis154},
     model::{
         Manifest, Outcome,
@@ -79,6 +79,9 @@ fn leg(role: Role, permit: Result<Permit, NotScored>) -> LegOptions {
 
 fn options(encoding: Encoding, legs: Vec<LegOptions>) -> Options {
     Options {
+        session_id: "session".into(),
+        tags: BTreeMap::new(),
+        rules: Arc::new(Rules::none()),
         encoding,
         sample_rate_hz: RATE,
         legs,

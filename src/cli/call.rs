@@ -95,6 +95,7 @@ fn lines(response: &AnalyzeResponse, rate_hz: u32) -> Vec<String> {
     match &response.message {
         Some(Message::Acknowledgement(acknowledgement)) => text::acknowledgement(acknowledgement),
         Some(Message::Event(event)) => vec![text::event(event, rate_hz)],
+        Some(Message::Alert(alert)) => text::alert(alert),
         Some(Message::Status(status)) => status.legs.iter().map(|leg| text::status(leg, rate_hz)).collect(),
         Some(Message::Summary(summary)) => text::summary(summary, rate_hz),
         // A newer server may say what this program does not know.

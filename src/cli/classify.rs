@@ -13,7 +13,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 use undertone::{
     audio,
-    decision::Tally,
+    decision::{Tally, position},
     features::{NotScored, Pipeline, PipelineOptions},
     model::{
         Classifier as _, Model,
@@ -149,7 +149,8 @@ impl Listener {
                 Ok(window) => {
                     let logits = self.session.run(&window, 1).with_context(|| format!("cannot classify {file}"))?;
                     let probabilities = manifest.calibration.judge(&logits).probabilities;
-                    tally.add(&probabilities, stride.end_samples);
+                    let end = position::of_samples(stride.end_samples, source_hz);
+                    tally.add(&probabilities, f64::from(stride.speech_seconds), end);
                     Ok(probabilities)
                 }
                 Err(reason) => {

@@ -115,6 +115,7 @@ async fn play(server: &Server, speed: f64) -> anyhow::Result<()> {
                 let acted = acted.map_or("", |stretch| &stretches[stretch].label);
                 print(format!("{at:6.2} s  {acted:<10} {}", text::outcome(&event)))?;
             }
+            Some(Message::Alert(alert)) => text::alert(&alert).into_iter().try_for_each(print)?,
             Some(Message::Summary(summary)) => {
                 print("")?;
                 print(table(&stretches, &counts))?;

@@ -1,7 +1,7 @@
 //! What a server says, in lines for people.
 
 use undertone::server::proto::{
-    Acknowledgement, EmotionEvent, EndReason, LegStatus, NotScoredReason, Role, Summary, emotion_event::Outcome,
+    Acknowledgement, Alert, EmotionEvent, EndReason, LegStatus, NotScoredReason, Role, Summary, emotion_event::Outcome,
 };
 
 /// Bars of shares are so wide.
@@ -48,6 +48,32 @@ pub(crate) fn outcome(event: &EmotionEvent) -> String {
     }
 }
 
+/// A change of an alert, and what it rests on.
+pub(crate) fn alert(alert: &Alert) -> Vec<String> {
+    let evidence = alert.evidence.clone().unwrap_or_default();
+    let rate_hz = u32::try_from(evidence.sample_rate_hertz).unwrap_or_default();
+    let severity = plain(alert.severity().as_str_name(), "ALERT_SEVERITY_");
+    let state = plain(alert.state().as_str_name(), "ALERT_STATE_");
+    let reason = plain(alert.reason().as_str_name(), "ALERT_REASON_");
+    let by =
+        if alert.actor.is_empty() { String::new() } else { format!(" by {}: {}", alert.actor, alert.actor_reason) };
+    let at = seconds(alert.changed_samples, rate_hz);
+    let mut lines =
+        vec![format!("{at:8.2} s  {}  ALERT {} {state} ({severity}, {reason}{by})", alert.leg_id, alert.rule)];
+    if !evidence.scores.is_empty() {
+        lines.push(format!(
+            "            {:.1} s to {:.1} s, {} windows: level {:.2}, at most {:.2} at {:.1} s",
+            seconds(evidence.start_samples, rate_hz),
+            seconds(evidence.end_samples, rate_hz),
+            evidence.windows,
+            evidence.level,
+            evidence.peak,
+            seconds(evidence.peak_end_samples, rate_hz)
+        ));
+    }
+    lines
+}
+
 /// How a leg stands.
 pub(crate) fn status(leg: &LegStatus, rate_hz: u32) -> String {
     let hold = if leg.on_hold { ", on hold" } else { "" };
@@ -74,12 +100,13 @@ pub(crate) fn summary(summary: &Summary, rate_hz: u32) -> Vec<String> {
     )];
     lines.extend(summary.shares.iter().map(|share| {
         format!(
-            "  {:<10} {:>3.0} %  {:<BAR_WIDTH$}  at most {:.2}, at {:.1} s",
+            "  {:<10} {:>3.0} %  {:<BAR_WIDTH$}  at most {:.2}, at {:.1} s{}",
             share.label,
             share.share * 100.0,
             bar(share.share),
             share.peak,
-            seconds(share.peak_end_samples, rate_hz)
+            seconds(share.peak_end_samples, rate_hz),
+            share.trend.map(|trend| format!("; last quarter {:+.0} %", trend * 100.0)).unwrap_or_default()
         )
     }));
     lines.extend(

@@ -1,12 +1,31 @@
-//! From logits to a judgement. Pure.
+//! From logits to a judgement, and from judgements to alerts. Pure.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | here | logits → calibrated probabilities → a label, or none |
+//! | [`smooth`] | probabilities → their average over speech time |
+//! | [`rules`] | when an alert is told: a file of rules, read and validated |
+//! | [`alert`] | what an alert is, with its evidence |
+//! | [`Decider`] | a leg's windows in order → smoothed emotion, alerts, [`Tally`] |
+//! | [`position`] | samples as time, and back |
 //!
 //! Logits are divided by the model's temperature, then go through the softmax; the most probable label is told unless its
 //! probability is below the model's threshold, when the judgement is "uncertain" (`label: None`).
 
 use serde::{Deserialize, Serialize};
 
+pub mod alert;
+mod decider;
+pub mod position;
+pub mod rules;
+pub mod smooth;
 mod tally;
+mod tracker;
+mod trend;
 
+pub use alert::Alert;
+pub use decider::{Decider, NotOpen, Observation, Options};
+pub use rules::{Rule, Rules};
 pub use tally::{Share, Tally};
 
 /// How sure a model may be said to be.

@@ -1,14 +1,15 @@
 //! Classifies one short recording by the same way that a call takes.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 
 use super::{Refusal, Sessions, driver::Driver, driver::Told, open::bandwidth_warning};
 use crate::{
     audio::Encoding,
     call::{Call, Chunk, EndReason, LegOptions, Options, Summary},
-    decision::Judgement,
+    decision::{Judgement, Rules},
     features::NotScored,
     model::Model,
     policy::{Circumstances, Consent, Role},
@@ -74,7 +75,12 @@ impl Sessions {
         let _place = self.shared.classifications.try_acquire().map_err(full)?;
         let manifest = Arc::clone(&engine.model.manifest);
         let legs = permits.into_iter().map(|permit| LegOptions { leg_id: String::new(), role, permit }).collect();
+        // Rules are for calls: a recording is judged as a whole.
+        let rules = Arc::new(Rules::none());
         let options = Options {
+            session_id: String::new(),
+            tags: BTreeMap::new(),
+            rules: Arc::clone(&rules),
             encoding,
             sample_rate_hz,
             legs,
@@ -87,7 +93,13 @@ impl Sessions {
         };
         let call = Call::new(options, std::time::Instant::now())?;
         let bytes_per_second = encoding.bytes_per_sample() * sample_rate_hz as usize;
-        let mut driver = Driver::new(call, Arc::clone(&engine), self.number_legs(1), bytes_per_second);
+        let mut driver = Driver::new(
+            call,
+            Arc::new(ArcSwap::new(rules)),
+            Arc::clone(&engine),
+            self.number_legs(1),
+            bytes_per_second,
+        );
         for data in recording.data.chunks(bytes_per_second) {
             driver.push(Chunk { data, sequence: None, media_offset_samples: None });
             while driver.poll().is_some() {}
@@ -104,14 +116,10 @@ impl Sessions {
         }
         let mut warnings = summary.warnings;
         warnings.extend(bandwidth_warning(&manifest, sample_rate_hz));
-        let means: Vec<f32> = summary.shares.iter().map(|share| share.share).collect();
-        let outcome = if means.is_empty() {
-            // The commonest reason; for a recording shorter than one stride there is none yet.
-            let commonest = summary.not_scored.iter().max_by_key(|(_, strides)| *strides);
-            Err(commonest.map_or(NotScored::TooShort, |(reason, _)| *reason))
-        } else {
-            Ok(manifest.calibration.judge_probabilities(means))
-        };
+        // The commonest reason; for a recording shorter than one stride there is none yet.
+        let commonest = summary.not_scored.iter().max_by_key(|(_, strides)| *strides);
+        let reason = commonest.map_or(NotScored::TooShort, |(reason, _)| *reason);
+        let outcome = summary.mean.map(|mean| manifest.calibration.judge_probabilities(mean)).ok_or(reason);
         Ok(Classification {
             model: Arc::clone(&engine.model),
             outcome,

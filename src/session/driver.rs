@@ -2,17 +2,21 @@
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Instant};
 
+use arc_swap::ArcSwap;
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
 
 use super::Engine;
 use crate::{
-    call::{Call, Chunk, Control, EndReason, Event, LegStatus, Output, Summary, WindowId},
+    call::{Alert, Call, Chunk, Control, EndReason, Event, LegStatus, Output, Summary, WindowId},
+    decision::Rules,
     model::Outcome,
 };
 
 /// A call and the windows of it that are out. Dropped, it cancels them.
 pub(super) struct Driver {
     call: Call,
+    /// The rules that are on now.
+    rules: Arc<ArcSwap<Rules>>,
     engine: Arc<Engine>,
     /// The number by which inference knows the call's first leg.
     first_leg: u64,
@@ -29,6 +33,7 @@ type Answer = Pin<Box<dyn Future<Output = (WindowId, Outcome)> + Send>>;
 #[derive(Debug)]
 pub(super) enum Told {
     Event(Event),
+    Alert(Alert),
     Status(Vec<LegStatus>),
     Summary(Summary),
     Closed(EndReason),
@@ -36,10 +41,17 @@ pub(super) enum Told {
 
 impl Driver {
     /// `bytes_per_second` is of all legs together.
-    pub(super) fn new(call: Call, engine: Arc<Engine>, first_leg: u64, bytes_per_second: usize) -> Self {
+    pub(super) fn new(
+        call: Call,
+        rules: Arc<ArcSwap<Rules>>,
+        engine: Arc<Engine>,
+        first_leg: u64,
+        bytes_per_second: usize,
+    ) -> Self {
         // A second of a call was measured to take 230 µs, and nothing may hold an executor up for more than 500.
         Self {
             call,
+            rules,
             engine,
             first_leg,
             windows: FuturesUnordered::new(),
@@ -50,6 +62,7 @@ impl Driver {
 
     pub(super) fn push(&mut self, chunk: Chunk<'_>) {
         let now = Instant::now();
+        self.call.set_rules(&self.rules.load());
         if chunk.data.len() > self.big_chunk_bytes {
             tokio::task::block_in_place(|| self.call.push(chunk, now));
         } else {
@@ -94,6 +107,7 @@ impl Driver {
                     continue;
                 }
                 Output::Event(event) => Told::Event(event),
+                Output::Alert(alert) => Told::Alert(alert),
                 Output::Status(legs) => Told::Status(legs),
                 Output::Summary(summary) => Told::Summary(summary),
                 Output::Closed(reason) => Told::Closed(reason),

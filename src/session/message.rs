@@ -1,11 +1,15 @@
 //! What a client is told of its call.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use uuid::Uuid;
 
 use crate::{
-    call::{Event, LegStatus, Summary},
+    call::{Alert, Event, LegStatus, Summary},
     model::Model,
     policy::Role,
 };
@@ -17,6 +21,13 @@ pub enum Message {
     Acknowledgement(Arc<Acknowledgement>),
     /// One decision.
     Event(Event),
+    /// An alert rose, changed or ended.
+    Alert {
+        /// The change.
+        alert: Alert,
+        /// When it was made.
+        changed_at: SystemTime,
+    },
     /// How the legs stand.
     Status {
         /// In channel order.
@@ -38,6 +49,12 @@ pub enum Message {
 pub struct Acknowledgement {
     /// Names the session in logs.
     pub session_id: Uuid,
+    /// The call, by the client's own id.
+    pub call_id: String,
+    /// What it is tagged with.
+    pub tags: BTreeMap<String, String>,
+    /// Samples a second and channel.
+    pub sample_rate_hz: u32,
     /// What scores it.
     pub model: Arc<Model>,
     /// Time between two decisions.

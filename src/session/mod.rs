@@ -20,6 +20,7 @@
 
 use std::{
     any::Any,
+    collections::BTreeMap,
     future::Future,
     panic::AssertUnwindSafe,
     sync::{
@@ -29,13 +30,16 @@ use std::{
     time::Duration,
 };
 
+use arc_swap::ArcSwap;
 use futures_util::FutureExt as _;
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     audio::Encoding,
-    config, features, model,
+    config,
+    decision::Rules,
+    features, model,
     policy::{self, Circumstances, Consent, Policy, Role},
     telemetry::Metrics,
 };
@@ -67,6 +71,8 @@ pub struct Request {
     pub sample_rate_hz: u32,
     /// One a channel, in order, each with an id of its own.
     pub legs: Vec<LegRequest>,
+    /// Free labels of the call.
+    pub tags: BTreeMap<String, String>,
     /// Whether the people in the call were told.
     pub notice_given: bool,
     /// What the customer said to it.
@@ -127,6 +133,7 @@ struct Shared {
     limits: config::Session,
     policy: Policy,
     engines: Engines,
+    rules: Arc<ArcSwap<Rules>>,
     registry: Arc<registry::Registry>,
     metrics: Metrics,
     draining: CancellationToken,
@@ -137,13 +144,14 @@ struct Shared {
 }
 
 impl Sessions {
-    /// None yet.
+    /// None yet, under the rules that are shipped.
     pub fn new(limits: config::Session, policy: Policy, engines: Engines, metrics: Metrics) -> Self {
         let shared = Shared {
             registry: Arc::new(registry::Registry::new(limits.max_legs)),
             classifications: Semaphore::new(limits.max_classifications),
             policy,
             engines,
+            rules: Arc::new(ArcSwap::from_pointee(Rules::shipped())),
             metrics,
             draining: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -157,6 +165,11 @@ impl Sessions {
     /// The models and what runs them.
     pub fn engines(&self) -> &Engines {
         &self.shared.engines
+    }
+
+    /// Goes on under other rules: calls that live take them with their next audio.
+    pub fn set_rules(&self, rules: Rules) {
+        self.shared.rules.store(Arc::new(rules));
     }
 
     /// What is measured.

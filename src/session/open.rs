@@ -51,6 +51,9 @@ impl Sessions {
             .collect();
         let acknowledgement = Acknowledgement {
             session_id,
+            call_id: request.call_id.clone(),
+            tags: request.tags.clone(),
+            sample_rate_hz: request.sample_rate_hz,
             model: Arc::clone(&engine.model),
             stride: request.stride,
             warnings: warnings(manifest, request.sample_rate_hz, &acknowledged),
@@ -58,6 +61,9 @@ impl Sessions {
         };
         let limits = self.limits();
         let options = Options {
+            session_id: session_id.to_string(),
+            tags: request.tags.clone(),
+            rules: self.shared.rules.load_full(),
             encoding: request.encoding,
             sample_rate_hz: request.sample_rate_hz,
             legs,
@@ -71,7 +77,9 @@ impl Sessions {
         let bytes_per_second =
             request.encoding.bytes_per_sample() * request.sample_rate_hz as usize * request.legs.len();
         let call = Call::new(options, Instant::now())?;
-        let driver = Driver::new(call, Arc::clone(&engine), self.number_legs(request.legs.len()), bytes_per_second);
+        let rules = Arc::clone(&self.shared.rules);
+        let first_leg = self.number_legs(request.legs.len());
+        let driver = Driver::new(call, rules, Arc::clone(&engine), first_leg, bytes_per_second);
         Ok(Session {
             sessions: self.clone(),
             engine,

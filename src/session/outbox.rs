@@ -1,5 +1,5 @@
 //! What waits for a client that reads slowly. Bounded: at the limit the oldest event goes, and is counted; a newer status takes an
-//! older one's place; the acknowledgement and the summaries always stay. Without clock or I/O.
+//! older one's place; the acknowledgement, alerts and the summaries always stay. Without clock or I/O.
 
 use std::{collections::VecDeque, time::Instant};
 
@@ -36,7 +36,7 @@ impl Outbox {
             Message::Event(_) if self.events == self.event_limit => self.drop_oldest_event(),
             Message::Event(_) => self.events += 1,
             Message::Status { .. } => self.waiting.retain(|waiting| !matches!(waiting, Message::Status { .. })),
-            Message::Acknowledgement(_) | Message::Summary { .. } => {}
+            Message::Acknowledgement(_) | Message::Alert { .. } | Message::Summary { .. } => {}
         }
         self.waiting.push_back(message);
         self.waiting_since.get_or_insert(now);
@@ -50,7 +50,7 @@ impl Outbox {
             Message::Event(_) => self.events -= 1,
             Message::Status { dropped_events, .. } => dropped_events.clone_from(&self.dropped_events),
             Message::Summary { summary, dropped_events } => *dropped_events = self.dropped_events[summary.leg],
-            Message::Acknowledgement(_) => {}
+            Message::Acknowledgement(_) | Message::Alert { .. } => {}
         }
         Some(message)
     }
@@ -75,11 +75,18 @@ impl Outbox {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::{
+        sync::Arc,
+        time::{Duration, SystemTime},
+    };
 
     use super::*;
     use crate::{
-        call::{EndReason, Event, Summary},
+        call::{self, EndReason, Event, Summary},
+        decision::{
+            self, Rules,
+            alert::{Evidence, Reason, Severity, State},
+        },
         features::NotScored,
     };
 
@@ -91,11 +98,43 @@ mod tests {
             end_samples: 0,
             depends_on_samples: 0,
             outcome: Err(NotScored::Silence),
+            smoothed: None,
             speech_ratio: 0.0,
             processing_latency: Duration::ZERO,
             received_samples: 0,
             dropped_samples: 0,
         })
+    }
+
+    fn alert(revision: u32) -> Message {
+        let at = Duration::ZERO;
+        let evidence = Evidence {
+            start: at,
+            end: at,
+            windows: 0,
+            speech: at,
+            speech_ratio: 0.0,
+            level: 0.0,
+            peak: 0.0,
+            peak_at: at,
+            scores: Vec::new(),
+            snr_db: None,
+        };
+        let change = decision::Alert {
+            number: 1,
+            revision,
+            rule: Arc::clone(&Rules::shipped().rules[0]),
+            state: State::Firing,
+            severity: Severity::Warning,
+            reason: Reason::Rose,
+            fired_at: at,
+            at,
+            by: None,
+            snoozed_for: None,
+            evidence,
+        };
+        let alert = call::Alert { leg: 0, alert_id: String::new(), change };
+        Message::Alert { alert, changed_at: SystemTime::UNIX_EPOCH }
     }
 
     fn status() -> Message {
@@ -111,6 +150,7 @@ mod tests {
             speech: Duration::ZERO,
             scored_windows: 0,
             not_scored: Vec::new(),
+            mean: None,
             shares: Vec::new(),
             shed_windows: 0,
             warnings: Vec::new(),
@@ -124,24 +164,28 @@ mod tests {
             Message::Event(event) => format!("e{}", event.sequence),
             Message::Status { dropped_events, .. } => format!("s{dropped_events:?}"),
             Message::Summary { dropped_events, .. } => format!("z{dropped_events}"),
+            Message::Alert { alert, .. } => format!("!{}", alert.change.revision),
             Message::Acknowledgement(_) => "a".to_owned(),
         };
         std::iter::from_fn(|| outbox.pop(Instant::now())).map(name).collect()
     }
 
     #[test]
-    fn a_burst_drops_the_oldest_events_and_never_a_summary() {
+    fn a_burst_drops_the_oldest_events_and_never_an_alert_or_a_summary() {
         let now = Instant::now();
         let mut outbox = Outbox::new(2, 3, Counter::noop());
         outbox.push(status(), now);
         for sequence in 1..=5 {
             outbox.push(event(0, sequence), now);
+            if sequence < 3 {
+                outbox.push(alert(sequence as u32), now);
+            }
         }
         outbox.push(status(), now);
         outbox.push(event(1, 1), now);
         outbox.push(summary(0), now);
         outbox.push(summary(1), now);
-        assert_eq!(told(&mut outbox), ["e4", "e5", "s[3, 0]", "e1", "z3", "z0"]);
+        assert_eq!(told(&mut outbox), ["!1", "!2", "e4", "e5", "s[3, 0]", "e1", "z3", "z0"]);
         assert!(outbox.is_empty());
     }
 

@@ -2,7 +2,7 @@
 
 use std::{
     pin::pin,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use bytes::Bytes;
@@ -112,6 +112,9 @@ impl Session {
                     Told::Event(event) => {
                         measure(&event, &self.engine, metrics);
                         outbox.push(Message::Event(event), now);
+                    }
+                    Told::Alert(alert) => {
+                        outbox.push(Message::Alert { alert, changed_at: SystemTime::now() }, now);
                     }
                     Told::Status(legs) => outbox.push(Message::Status { legs, dropped_events: Vec::new() }, now),
                     Told::Summary(summary) => outbox.push(Message::Summary { summary, dropped_events: 0 }, now),

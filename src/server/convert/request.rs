@@ -37,6 +37,7 @@ pub(in crate::server) fn call(config: proto::AnalyzeConfig) -> Result<Request, P
         notice_given: notice("config.notice", config.notice.as_ref())?,
         consent: consent("config.consent", config.consent.as_ref())?,
         call_id: config.call_id,
+        tags: config.tags.into_iter().collect(),
         encoding,
         sample_rate_hz,
         stride,

@@ -1,10 +1,14 @@
 //! From the domain's messages to the API's.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crate::{
     call::{self, EndReason},
-    decision::{Judgement, Share},
+    decision::{
+        Judgement, Share,
+        alert::{Evidence, Reason, Severity, State},
+        position,
+    },
     features::NotScored,
     model::{self, Manifest, manifest::Bandwidth},
     policy::Role,
@@ -18,6 +22,7 @@ pub(in crate::server) fn analyze_response(message: Message, call: &Acknowledgeme
     let message = match message {
         Message::Acknowledgement(_) => Response::Acknowledgement(acknowledgement(call)),
         Message::Event(told) => Response::Event(event(&told, call)),
+        Message::Alert { alert: told, changed_at } => Response::Alert(alert(told, changed_at, call)),
         Message::Status { legs, dropped_events } => {
             let legs = legs.iter().zip(dropped_events).map(|(leg, dropped)| leg_status(leg, dropped, call)).collect();
             Response::Status(proto::StreamStatus { legs })
@@ -95,6 +100,7 @@ fn event(event: &call::Event, call: &Acknowledgement) -> proto::EmotionEvent {
         end_samples: count(event.end_samples),
         depends_on_samples: count(event.depends_on_samples),
         outcome: Some(outcome),
+        smoothed: event.smoothed.as_ref().map(|judgement| emotion(judgement, &call.model.manifest)),
         speech_ratio: event.speech_ratio,
         processing_latency: Some(duration(event.processing_latency)),
         received_samples: count(event.received_samples),
@@ -124,7 +130,8 @@ fn summary(summary: call::Summary, dropped_events: u64, call: &Acknowledgement) 
         label: label.clone(),
         share: share.share,
         peak: share.peak,
-        peak_end_samples: count(share.peak_end_samples),
+        peak_end_samples: samples(share.peak_at, call),
+        trend: share.trend,
     };
     proto::Summary {
         leg_id: leg_id(call, summary.leg),
@@ -141,6 +148,51 @@ fn summary(summary: call::Summary, dropped_events: u64, call: &Acknowledgement) 
     }
 }
 
+/// One change of an alert of the call that was acknowledged so.
+pub(in crate::server) fn alert(told: call::Alert, changed_at: SystemTime, call: &Acknowledgement) -> proto::Alert {
+    let call::Alert { leg, alert_id, change } = told;
+    let (actor, actor_reason) = change.by.map(|by| (by.actor, by.reason)).unwrap_or_default();
+    proto::Alert {
+        alert_id,
+        revision: small(change.revision),
+        call_id: call.call_id.clone(),
+        leg_id: leg_id(call, leg),
+        role: role(call.legs[leg].role).into(),
+        tags: call.tags.clone().into_iter().collect(),
+        rule: change.rule.name.clone(),
+        rule_version: small(change.rule.version),
+        state: alert_state(change.state).into(),
+        severity: alert_severity(change.severity).into(),
+        reason: alert_reason(change.reason).into(),
+        fired_samples: samples(change.fired_at, call),
+        changed_samples: samples(change.at, call),
+        changed_at: Some(changed_at.into()),
+        actor,
+        actor_reason,
+        snoozed_until: change.snoozed_for.and_then(|lasts| changed_at.checked_add(lasts)).map(Into::into),
+        evidence: Some(evidence(change.evidence, call)),
+    }
+}
+
+fn evidence(evidence: Evidence, call: &Acknowledgement) -> proto::Evidence {
+    let score = |(label, probability): (&String, f32)| proto::Score { label: label.clone(), probability };
+    proto::Evidence {
+        start_samples: samples(evidence.start, call),
+        end_samples: samples(evidence.end, call),
+        sample_rate_hertz: small(call.sample_rate_hz),
+        windows: small(evidence.windows),
+        speech: Some(duration(evidence.speech)),
+        speech_ratio: evidence.speech_ratio,
+        level: evidence.level,
+        peak: evidence.peak,
+        peak_end_samples: samples(evidence.peak_at, call),
+        scores: call.model.manifest.labels.iter().zip(evidence.scores).map(score).collect(),
+        snr_db: evidence.snr_db,
+        model: call.model.manifest.name.clone(),
+        model_sha256: call.model.sha256().to_owned(),
+    }
+}
+
 fn emotion(judgement: &Judgement, manifest: &Manifest) -> proto::Emotion {
     let score = |(label, &probability): (&String, &f32)| proto::Score { label: label.clone(), probability };
     proto::Emotion {
@@ -152,6 +204,14 @@ fn emotion(judgement: &Judgement, manifest: &Manifest) -> proto::Emotion {
 
 fn leg_id(call: &Acknowledgement, leg: usize) -> String {
     call.legs[leg].leg_id.clone()
+}
+
+fn samples(position: Duration, call: &Acknowledgement) -> i64 {
+    count(position::to_samples(position, call.sample_rate_hz))
+}
+
+fn small(count: u32) -> i32 {
+    i32::try_from(count).unwrap_or(i32::MAX)
 }
 
 /// A count that outgrows i64 would need longer than the universe has been there.
@@ -183,6 +243,38 @@ fn end_reason(reason: EndReason) -> proto::EndReason {
         EndReason::ConsentWithdrawn => proto::EndReason::ConsentWithdrawn,
         EndReason::Invalid => proto::EndReason::Invalid,
         EndReason::Failed => proto::EndReason::Failed,
+    }
+}
+
+fn alert_state(state: State) -> proto::AlertState {
+    match state {
+        // Never told.
+        State::Inactive | State::Pending => proto::AlertState::Unspecified,
+        State::Firing => proto::AlertState::Firing,
+        State::Acknowledged => proto::AlertState::Acknowledged,
+        State::Snoozed => proto::AlertState::Snoozed,
+        State::Resolved => proto::AlertState::Resolved,
+    }
+}
+
+fn alert_severity(severity: Severity) -> proto::AlertSeverity {
+    match severity {
+        Severity::Warning => proto::AlertSeverity::Warning,
+        Severity::Critical => proto::AlertSeverity::Critical,
+    }
+}
+
+fn alert_reason(reason: Reason) -> proto::AlertReason {
+    match reason {
+        Reason::Rose => proto::AlertReason::Rose,
+        Reason::Lasted => proto::AlertReason::Lasted,
+        Reason::Acknowledged => proto::AlertReason::Acknowledged,
+        Reason::Snoozed => proto::AlertReason::Snoozed,
+        Reason::SnoozeEnded => proto::AlertReason::SnoozeEnded,
+        Reason::Calmed => proto::AlertReason::Calmed,
+        Reason::CallEnded => proto::AlertReason::CallEnded,
+        Reason::ConsentWithdrawn => proto::AlertReason::ConsentWithdrawn,
+        Reason::RuleChanged => proto::AlertReason::RuleChanged,
     }
 }
 

@@ -1,0 +1,201 @@
+//! Reading a file of rules, with the line of whatever is wrong in it.
+
+use std::ops::Range;
+
+use toml::de::{DeTable, DeValue};
+
+use super::{Rule, Rules};
+
+/// Letters, digits and what joins them: names go into ids, labels and file names.
+const NAME_LENGTH: usize = 64;
+/// Far more rules than anybody watches; every one costs each leg a little.
+const MOST_RULES: usize = 64;
+
+/// What is wrong with a file of rules.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}: {problem}")]
+pub struct Invalid {
+    /// Counted from 1.
+    pub line: usize,
+    /// The key, what it is, and what is expected; or what cannot be read.
+    pub problem: String,
+}
+
+/// A key, and what is wrong with its value.
+struct Fault {
+    key: &'static str,
+    problem: String,
+}
+
+pub(super) fn parse(text: &str) -> Result<Rules, Invalid> {
+    let at = |span: Option<Range<usize>>| span.map_or(1, |span| line(text, span.start));
+    let unreadable = |error: toml::de::Error| Invalid { line: at(error.span()), problem: error.message().to_owned() };
+    let rules: Rules = toml::from_str(text).map_err(unreadable)?;
+    // Once more, for where everything stands.
+    let places = DeTable::parse(text).map_err(unreadable)?;
+    let places = places.get_ref();
+    if let Err(Fault { key, problem }) = positive("half_life_seconds", rules.half_life_seconds) {
+        return Err(Invalid { line: key_line(text, places, key), problem: format!("{key}: {problem}") });
+    }
+    if rules.rules.len() > MOST_RULES {
+        let problem = format!("there are {} rules, expected at most {MOST_RULES}", rules.rules.len());
+        return Err(Invalid { line: 1, problem });
+    }
+    let tables = places.get("rule").and_then(|rules| rules.get_ref().as_array());
+    for (index, rule) in rules.rules.iter().enumerate() {
+        let repeated = rules.rules[..index].iter().any(|earlier| earlier.name == rule.name);
+        let found = if repeated {
+            Err(fault("name", "another rule has this name, expected one of its own"))
+        } else {
+            check(rule)
+        };
+        if let Err(Fault { key, problem }) = found {
+            let table = tables.and_then(|tables| tables.get(index));
+            let line = match table.map(|table| (table.span(), table.get_ref())) {
+                Some((_, DeValue::Table(table))) if table.contains_key(key) => key_line(text, table, key),
+                Some((span, _)) => line(text, span.start),
+                None => 1,
+            };
+            return Err(Invalid { line, problem: format!("rule {:?}, {key}: {problem}", rule.name) });
+        }
+    }
+    Ok(rules)
+}
+
+fn check(rule: &Rule) -> Result<(), Fault> {
+    let named = |c: char| c.is_ascii_alphanumeric() || ".-_".contains(c);
+    if rule.name.is_empty() || rule.name.len() > NAME_LENGTH || !rule.name.chars().all(named) {
+        return Err(fault("name", &format!("expected 1 to {NAME_LENGTH} characters of [A-Za-z0-9._-]")));
+    }
+    if rule.version == 0 {
+        return Err(fault("version", "is 0, expected at least 1"));
+    }
+    if rule.emotions.is_empty() {
+        return Err(fault("emotions", "is empty, expected at least one label of the model, such as \"angry\""));
+    }
+    if let Some(twice) = (1..rule.emotions.len()).find(|&at| rule.emotions[..at].contains(&rule.emotions[at])) {
+        return Err(fault("emotions", &format!("names {:?} twice", rule.emotions[twice])));
+    }
+    if rule.roles.is_empty() {
+        return Err(fault("roles", "is empty, expected at least one role, such as \"CUSTOMER\""));
+    }
+    if rule.tags.iter().any(|(key, value)| key.is_empty() || value.is_empty()) {
+        return Err(fault("tags", "has an empty key or value"));
+    }
+    positive("half_life_seconds", rule.half_life_seconds)?;
+    probability("enter", rule.enter)?;
+    if let Some(leave) = rule.leave {
+        probability("leave", leave)?;
+        if leave > rule.enter {
+            return Err(fault("leave", &format!("is {leave}, expected at most enter, {}", rule.enter)));
+        }
+    }
+    if rule.min_windows == 0 {
+        return Err(fault("min_windows", "is 0, expected at least 1"));
+    }
+    let durations = [
+        ("min_speech_seconds", rule.min_speech_seconds),
+        ("keep_firing_seconds", rule.keep_firing_seconds),
+        ("cool_down_seconds", rule.cool_down_seconds),
+        ("critical_after_seconds", rule.critical_after_seconds),
+        ("grace_seconds", rule.grace_seconds),
+    ];
+    durations.into_iter().try_for_each(|(key, seconds)| duration(key, seconds))
+}
+
+fn fault(key: &'static str, problem: &str) -> Fault {
+    Fault { key, problem: problem.to_owned() }
+}
+
+/// A day: longer than any call, and far from where a duration overflows.
+const LONGEST_SECONDS: f64 = 86_400.0;
+
+fn duration(key: &'static str, seconds: f64) -> Result<(), Fault> {
+    if (0.0..=LONGEST_SECONDS).contains(&seconds) {
+        return Ok(());
+    }
+    Err(fault(key, &format!("is {seconds}, expected 0 to {LONGEST_SECONDS} seconds")))
+}
+
+fn positive(key: &'static str, seconds: f64) -> Result<(), Fault> {
+    // Below a tenth of a second nothing is smoothed any more.
+    if (0.1..=LONGEST_SECONDS).contains(&seconds) {
+        return Ok(());
+    }
+    Err(fault(key, &format!("is {seconds}, expected 0.1 to {LONGEST_SECONDS} seconds")))
+}
+
+fn probability(key: &'static str, level: f64) -> Result<(), Fault> {
+    if level > 0.0 && level <= 1.0 {
+        return Ok(());
+    }
+    Err(fault(key, &format!("is {level}, expected above 0 and at most 1")))
+}
+
+fn key_line(text: &str, table: &DeTable<'_>, key: &str) -> usize {
+    table.get_key_value(key).map_or(1, |(key, _)| line(text, key.span().start))
+}
+
+/// The line, counted from 1, of a place in the text.
+fn line(text: &str, at: usize) -> usize {
+    text.as_bytes().iter().take(at).filter(|&&byte| byte == b'\n').count() + 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ANGER: &str = "[[rule]]\nname = 'anger'\nemotions = ['angry']\nenter = 0.4\n";
+
+    #[test]
+    fn the_shipped_rules_are_valid_and_name_what_crema_d_names() {
+        let rules = Rules::shipped();
+        let anger = &rules.rules[0];
+        assert_eq!((anger.name.as_str(), anger.emotions.as_slice()), ("anger", ["angry".to_owned()].as_slice()));
+        rules.check_emotions(["angry", "disgust", "fear", "happy", "neutral", "sad"].into_iter()).unwrap();
+    }
+
+    #[test]
+    fn what_a_rule_does_not_say_has_a_default() {
+        let rules = parse(ANGER).unwrap();
+        let rule = &rules.rules[0];
+        assert_eq!((rule.version, rule.half_life_seconds, rule.min_windows), (1, 4.0, 3));
+        assert!((rule.leave() - 0.24).abs() < 1e-12);
+        assert_eq!(parse("").unwrap().rules, []);
+    }
+
+    #[test]
+    fn whatever_is_wrong_is_told_with_line_and_key() {
+        let second = |line: &str| format!("# two rules\n{ANGER}[[rule]]\nname = 'other'\n{line}\n");
+        let cases = [
+            ("half_life_seconds = 0".to_owned(), 1, "half_life_seconds"),
+            (format!("half_live = 3\n{ANGER}"), 1, "half_live"),
+            (second("emotions = ['sad']\nenter = 0.4\nentre = 0.5"), 10, "entre"),
+            (second("emotions = ['sad']\nenter = 1.5"), 9, "enter"),
+            (second("emotions = ['sad']\nenter = 0.5\nleave = 0.6"), 10, "at most enter"),
+            (second("emotions = []\nenter = 0.5"), 8, "emotions"),
+            (second("emotions = ['sad', 'sad']\nenter = 0.5"), 8, "twice"),
+            (second("emotions = ['sad']\nenter = 0.5\nmin_windows = 0"), 10, "min_windows"),
+            (second("emotions = ['sad']\nenter = 0.5\ncool_down_seconds = -1"), 10, "cool_down_seconds"),
+            (second("emotions = ['sad']\nenter = 0.5\nhalf_life_seconds = nan"), 10, "half_life_seconds"),
+            (second("emotions = ['sad']\nenter = 0.5\nroles = ['BOSS']"), 10, "BOSS"),
+            (second("emotions = ['sad']"), 6, "enter"),
+            (format!("{ANGER}{ANGER}"), 6, "another rule"),
+            ("[[rule]]\nname = 'a b'\nemotions = ['sad']\nenter = 0.5".to_owned(), 2, "name"),
+            ("rule = ".to_owned(), 1, ""),
+        ];
+        for (text, line, part) in cases {
+            let invalid = parse(&text).unwrap_err();
+            assert_eq!(invalid.line, line, "{invalid} in\n{text}");
+            assert!(invalid.to_string().contains(part), "{invalid} does not name {part}");
+        }
+    }
+
+    #[test]
+    fn an_emotion_that_no_model_knows_is_told_with_those_there_are() {
+        let rules = parse(ANGER).unwrap();
+        assert!(rules.check_emotions(["angry", "sad"].into_iter()).is_ok());
+        let error = rules.check_emotions(["sad", "calm", "sad"].into_iter()).unwrap_err().to_string();
+        assert!(error.contains("\"angry\"") && error.contains("calm, sad"), "{error}");
+    }
+}
