@@ -22,9 +22,9 @@ pub(crate) struct Args {
     /// Actors to stop and calibrate by [default: the built-in division]
     #[arg(long, value_name = "LIST")]
     valid_actors: Option<String>,
-    /// Epochs at most.
-    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
-    epochs: u32,
+    /// Epochs at most [default: the recipe's own number]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    epochs: Option<u32>,
     /// Of everything random: the same seed gives the same model on the same machine.
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
@@ -49,6 +49,8 @@ pub(crate) struct Args {
 enum Recipe {
     /// The thesis's network: MFCC, chroma and mel frames, a convolution and a bidirectional LSTM.
     CnnBilstm,
+    /// What is served by default: log-mel frames at 8 kHz against the speaker's own baseline, a small ConvNeXt.
+    Telephone,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -103,9 +105,13 @@ mod with_trainer {
     use super::{super::print, Args, Bandwidth, Device, Recipe, Windows};
 
     pub(crate) fn run(args: Args) -> anyhow::Result<()> {
-        let (Recipe::CnnBilstm, Device::Cpu) = (args.recipe, args.device);
+        let Device::Cpu = args.device;
         let list = |list: Option<&String>| list.map(|list| parse_actors(list)).transpose();
         let options = Options {
+            recipe: match args.recipe {
+                Recipe::CnnBilstm => train::Recipe::CnnBilstm,
+                Recipe::Telephone => train::Recipe::Telephone,
+            },
             train_actors: list(args.train_actors.as_ref())?,
             valid_actors: list(args.valid_actors.as_ref())?,
             data: args.data,

@@ -3,78 +3,65 @@
 use std::fmt::Write as _;
 
 use super::{
-    Options, Windows,
+    Options, Sides, Sketch,
     calibrate::{LEAST_COVERAGE, WANTED_ACCURACY},
-    prepare::Prepared,
-    schedule::STOP_PATIENCE,
 };
 use crate::{
-    corpus::Split,
     evaluate::{Outcome, groups::Group},
     model::Manifest,
 };
 
+/// What a card is written from.
+pub(super) struct Facts<'a> {
+    pub(super) manifest: &'a Manifest,
+    pub(super) options: &'a Options,
+    pub(super) sketch: &'a Sketch,
+    pub(super) sides: &'a Sides,
+    pub(super) scores: &'a [Outcome],
+}
+
 /// The card's text.
-pub(super) fn write(
-    manifest: &Manifest,
-    options: &Options,
-    split: &Split,
-    prepared: &Prepared,
-    scores: &[Outcome],
-) -> String {
+pub(super) fn write(facts: &Facts<'_>) -> String {
     let mut card = String::new();
     // A String takes all that is written to it.
-    let _ = sections(&mut card, manifest, options, split, prepared, scores);
+    let _ = sections(&mut card, facts);
     card
 }
 
-fn sections(
-    card: &mut String,
-    manifest: &Manifest,
-    options: &Options,
-    split: &Split,
-    prepared: &Prepared,
-    scores: &[Outcome],
-) -> std::fmt::Result {
-    let (train, _) = prepared.fingerprint(&split.train);
-    let (valid, _) = prepared.fingerprint(&split.valid);
+fn sections(card: &mut String, facts: &Facts<'_>) -> std::fmt::Result {
+    let Facts { manifest, options, sketch, sides, scores } = facts;
     let bandwidths: Vec<_> = manifest.bandwidths.iter().map(|bandwidth| bandwidth.as_str()).collect();
     writeln!(card, "# {} {}\n\n{}.\n", manifest.name, manifest.version, manifest.description)?;
     writeln!(card, "Made by one command, which makes it again:\n\n```\n{}\n```\n", manifest.training.command)?;
     writeln!(card, "| | |\n|---|---|")?;
     writeln!(card, "| labels | {} |", manifest.labels.join(", "))?;
     writeln!(card, "| bandwidths | {} |", bandwidths.join(", "))?;
+    let front_end = &manifest.front_end;
     writeln!(
         card,
-        "| input | {} frames of 154 values (`thesis154`, streaming definition), 23 ms apart |",
-        manifest.window.frames
+        "| input | at most {} frames of {} values (`{}`), {:.1} ms apart |",
+        manifest.window.frames,
+        front_end.values(),
+        front_end.name(),
+        1e3 * front_end.hop_samples() as f64 / f64::from(front_end.sample_rate_hz()),
     )?;
-    writeln!(
-        card,
-        "| network | Conv1D → BatchNorm → MaxPool → BiLSTM → Dense, {} values, of which 64 are running statistics |",
-        manifest.network.parameters
-    )?;
+    writeln!(card, "| network | {}; {} values |", sketch.network, manifest.network.parameters)?;
     writeln!(card, "| SHA-256 of the network | `{}` |", manifest.network.sha256)?;
     writeln!(card, "| licence | {} |\n", manifest.licence)?;
 
     writeln!(card, "## Data and protocol\n")?;
-    let windows = match options.windows {
-        Windows::Served => {
-            "windows as a service sees them: from speech onset, from one second to the whole window, in half of the draws clips of one actor and emotion joined as in a longer call"
-        }
-        Windows::Clip => "one window a clip, padded with zeros behind, as in the thesis",
-    };
     writeln!(
         card,
-        "Trained on {train} clips of {} actors, stopped and calibrated by {valid} clips of {} others; no voice is on both sides. Clips \
-         published under two labels, or silent, are left out ({} in all). It saw {windows}. Seed {}, epoch {} of at most {} was the \
-         best by validation loss (training stops {STOP_PATIENCE} epochs after the last gain).\n",
-        split.train.len(),
-        split.valid.len(),
-        prepared.left_out.len(),
+        "Trained on {} clips of {} actors, judged and calibrated by {} clips of {} others; no voice is on both sides. Clips \
+         published under two labels, or silent, are left out ({} in all). It saw {}. Seed {}, weights of epoch {}.\n",
+        sides.train_clips,
+        manifest.training.train_actors.len(),
+        sides.valid_clips,
+        manifest.training.valid_actors.len(),
+        sides.left_out,
+        sketch.saw,
         manifest.training.seed,
         manifest.training.epochs,
-        options.epochs,
     )?;
     writeln!(
         card,
@@ -92,12 +79,12 @@ fn sections(
         "These actors chose the epoch and the calibration, so a new voice scores a little lower. `whole`: mean over the windows a call \
          is served; `clip`: one padded window. 95 % intervals over actors. The same figures: `undertone evaluate --model DIR --data DIR \
          --actors {} --condition {} --window whole clip`.\n",
-        split.valid.join(","),
+        manifest.training.valid_actors.join(","),
         options.lines.conditions().iter().map(|condition| condition.as_str()).collect::<Vec<_>>().join(" "),
     )?;
     writeln!(card, "| line | window | clips | UAR | accuracy | weighted F1 | macro F1 | ECE | surer half |")?;
     writeln!(card, "|---|---|---|---|---|---|---|---|---|")?;
-    for outcome in scores {
+    for outcome in *scores {
         let figures = &outcome.scores;
         writeln!(
             card,
@@ -125,13 +112,13 @@ fn sections(
         )?;
     }
     writeln!(card)?;
-    for outcome in scores {
+    for outcome in *scores {
         classes(card, outcome, &manifest.labels)?;
     }
     if let Some(outcome) = scores.last() {
         groups(card, outcome)?;
     }
-    writeln!(card, "{}", LIMITS.trim())
+    writeln!(card, "{}\n- {}", LIMITS.trim(), sketch.limits)
 }
 
 fn classes(card: &mut String, outcome: &Outcome, labels: &[String]) -> std::fmt::Result {
@@ -179,6 +166,4 @@ medical and safety reasons (AI Act, article 5); who runs it must tell callers.
 - Acted emotion: actors spoke twelve sentences as they were told to. How people sound in real calls differs, and was not measured.
 - English as spoken in North America, actors of 20 to 74 years; other languages, children and accents were not measured.
 - Six labels. Whatever else a voice carries is forced into them.
-- CREMA-D's angry clips are also its loudest over one constant background; part of what the network hears is the recording.
-- Clean recordings: noise, music, packet loss and codecs other than G.711 were not trained on.
 ";

@@ -9,13 +9,13 @@ use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    nadam::Nadam,
-    parameters::{Parameters, SPECS},
+    network::{Parameters, Spec},
+    optimiser::{Optimiser, Rule},
     schedule::Schedule,
 };
 
 /// Changes whenever an older checkpoint could not be gone on with.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// Where in the file's metadata the state stands as JSON.
 const STATE: &str = "undertone";
 
@@ -28,10 +28,10 @@ pub(super) struct Checkpoint {
     pub(super) epoch: u32,
     /// Of the network, now.
     pub(super) parameters: Parameters,
-    /// With the lowest validation loss so far.
-    pub(super) best: Parameters,
+    /// What the model is made of: those with the lowest validation loss so far, or their running average.
+    pub(super) kept: Parameters,
     /// The optimiser.
-    pub(super) nadam: Nadam,
+    pub(super) optimiser: Optimiser,
     /// Rate and patience.
     pub(super) schedule: Schedule,
 }
@@ -49,13 +49,13 @@ struct State {
 
 impl Checkpoint {
     /// Writes the file beside `path` first and then puts it in its place.
-    pub(super) fn save(&self, path: &Path) -> anyhow::Result<()> {
+    pub(super) fn save(&self, path: &Path, specs: &[Spec]) -> anyhow::Result<()> {
         let state = State {
             format: FORMAT,
             identity: self.identity.clone(),
             epoch: self.epoch,
-            steps: self.nadam.steps,
-            product_bits: self.nadam.product.to_bits(),
+            steps: self.optimiser.steps,
+            product_bits: self.optimiser.product.to_bits(),
             schedule: self.schedule,
         };
         let metadata = HashMap::from([(STATE.to_owned(), serde_json::to_string(&state)?)]);
@@ -63,9 +63,9 @@ impl Checkpoint {
             .groups()
             .into_iter()
             .flat_map(|(group, values)| {
-                SPECS.iter().zip(&values.0).map(move |(spec, values)| {
+                specs.iter().zip(&values.0).map(move |(spec, values)| {
                     let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-                    (format!("{group}.{}", spec.name), spec.shape, bytes)
+                    (format!("{group}.{}", spec.name), &*spec.shape, bytes)
                 })
             })
             .collect();
@@ -81,7 +81,7 @@ impl Checkpoint {
     ///
     /// # Errors
     /// No such file, a damaged one, and one of a run that was started with other options.
-    pub(super) fn load(path: &Path, identity: &str) -> anyhow::Result<Self> {
+    pub(super) fn load(path: &Path, identity: &str, specs: &[Spec], rule: Rule) -> anyhow::Result<Self> {
         let bytes = fs::read(path).with_context(|| {
             format!("cannot read {}: there is nothing to resume; leave --resume out to start anew", path.display())
         })?;
@@ -105,9 +105,9 @@ impl Checkpoint {
         }
         let tensors = SafeTensors::deserialize(&bytes).with_context(damaged)?;
         let group = |group: &str| -> anyhow::Result<Parameters> {
-            let values = SPECS.iter().map(|spec| {
+            let values = specs.iter().map(|spec| {
                 let tensor = tensors.tensor(&format!("{group}.{}", spec.name)).with_context(damaged)?;
-                if tensor.dtype() != Dtype::F32 || tensor.shape() != spec.shape {
+                if tensor.dtype() != Dtype::F32 || tensor.shape() != &*spec.shape {
                     bail!(damaged());
                 }
                 let chunks = tensor.data().as_chunks::<4>().0;
@@ -118,8 +118,9 @@ impl Checkpoint {
         Ok(Self {
             epoch: state.epoch,
             parameters: group("now")?,
-            best: group("best")?,
-            nadam: Nadam {
+            kept: group("kept")?,
+            optimiser: Optimiser {
+                rule,
                 first: group("first")?,
                 second: group("second")?,
                 steps: state.steps,
@@ -131,7 +132,12 @@ impl Checkpoint {
     }
 
     fn groups(&self) -> [(&'static str, &Parameters); 4] {
-        [("now", &self.parameters), ("best", &self.best), ("first", &self.nadam.first), ("second", &self.nadam.second)]
+        [
+            ("now", &self.parameters),
+            ("kept", &self.kept),
+            ("first", &self.optimiser.first),
+            ("second", &self.optimiser.second),
+        ]
     }
 }
 
@@ -147,32 +153,45 @@ pub(super) fn replace(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use rand::SeedableRng as _;
-    use rand_chacha::ChaCha8Rng;
+    use std::borrow::Cow;
 
     use super::*;
 
+    fn specs() -> [Spec; 2] {
+        [("weight", &[2, 2][..]), ("bias", &[2][..])].map(|(name, shape)| Spec {
+            name: Cow::Borrowed(name),
+            shape: Cow::Borrowed(shape),
+            decays: false,
+            trainable: true,
+        })
+    }
+
     fn checkpoint() -> Checkpoint {
-        let mut random = ChaCha8Rng::seed_from_u64(4);
-        let mut schedule = Schedule::new();
+        let some = |from: f32| Parameters(vec![vec![from, from / 3.0, -from, 0.0], vec![1.0 / from, from * 7.0]]);
+        let mut schedule = Schedule::plateau();
         schedule.after(1, 1.0 / 3.0);
-        let nadam = Nadam { steps: 7, product: 0.1 / 3.0, first: Parameters::initial(&mut random), ..Nadam::new() };
+        let optimiser =
+            Optimiser { steps: 7, product: 0.1 / 3.0, first: some(0.1), ..Optimiser::new(Rule::Nadam, &specs()) };
         Checkpoint {
             identity: "seed 4".to_owned(),
             epoch: 1,
-            parameters: Parameters::initial(&mut random),
-            best: Parameters::initial(&mut random),
-            nadam,
+            parameters: some(0.2),
+            kept: some(0.3),
+            optimiser,
             schedule,
         }
+    }
+
+    fn load(path: &Path, identity: &str) -> anyhow::Result<Checkpoint> {
+        Checkpoint::load(path, identity, &specs(), Rule::Nadam)
     }
 
     #[test]
     fn what_is_read_is_what_was_written_to_the_bit() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("checkpoint.safetensors");
-        checkpoint().save(&path).unwrap();
-        assert_eq!(Checkpoint::load(&path, "seed 4").unwrap(), checkpoint());
+        checkpoint().save(&path, &specs()).unwrap();
+        assert_eq!(load(&path, "seed 4").unwrap(), checkpoint());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
@@ -180,9 +199,9 @@ mod tests {
     fn what_cannot_be_gone_on_with_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("checkpoint.safetensors");
-        let error = |identity| format!("{:#}", Checkpoint::load(&path, identity).unwrap_err());
+        let error = |identity| format!("{:#}", load(&path, identity).unwrap_err());
         assert!(error("seed 4").contains("nothing to resume"));
-        checkpoint().save(&path).unwrap();
+        checkpoint().save(&path, &specs()).unwrap();
         assert!(error("seed 5").contains("other options"));
         let bytes = fs::read(&path).unwrap();
         fs::write(&path, &bytes[..bytes.len() - 5]).unwrap();

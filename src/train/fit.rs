@@ -1,4 +1,4 @@
-//! The training loop, plainly: epochs of batches, a validation, the schedule, a checkpoint.
+//! The training loop, plainly: epochs of batches, a validation, the schedule, a checkpoint. The same for every recipe.
 
 use std::{
     path::Path,
@@ -12,21 +12,15 @@ use serde::Serialize;
 use super::{
     Event,
     checkpoint::Checkpoint,
-    nadam::Nadam,
-    net,
-    parameters::{LABELS, Parameters},
-    schedule::Schedule,
-    windows::{Cut, Cutter, generator},
+    network::{Batch, Parameters, count_right, cross_entropy, generator},
+    optimiser::{self, Optimiser},
+    recipe::Course,
 };
 use crate::{
+    corpus::LABELS,
     evaluate::metrics::{Scored, unweighted_average_recall},
-    features::Standardization,
 };
 
-/// Windows a step learns from: the thesis's.
-const BATCH: usize = 32;
-/// Windows scored at a time.
-const VALID_BATCH: usize = 64;
 /// Purposes of the generators beside the epochs, which have numbers from 1.
 const INITIAL: u64 = u64::MAX;
 /// Of the windows that the validation loss is taken over.
@@ -59,14 +53,8 @@ pub struct Epoch {
 
 /// What to fit, and to what.
 pub(super) struct Task<'a> {
-    /// Of the training actors.
-    pub(super) train: &'a Cutter<'a>,
-    /// Of the validation actors.
-    pub(super) valid: &'a Cutter<'a>,
-    /// The windows that the validation loss is taken over.
-    pub(super) valid_cuts: &'a [Cut],
-    /// Over the training actors' windows.
-    pub(super) standardization: &'a Standardization,
+    /// The recipe with its data.
+    pub(super) course: &'a dyn Course,
     /// Epochs at most.
     pub(super) epochs: u32,
     /// Of everything random.
@@ -79,52 +67,72 @@ pub(super) struct Task<'a> {
     pub(super) resume: bool,
 }
 
+/// The validation windows as a network sees them.
+#[derive(Debug, Default)]
+pub(super) struct Answers {
+    /// `[window, label]`.
+    pub(super) logits: Vec<f32>,
+    /// One a window.
+    pub(super) labels: Vec<usize>,
+    targets: Vec<f32>,
+}
+
 /// Trains until the schedule or the number of epochs ends it; a checkpoint is written after every epoch.
 ///
 /// # Errors
-/// A label without training clips, a checkpoint that does not fit or cannot be written, a loss that is not a number, and `stop`.
+/// A checkpoint that does not fit or cannot be written, a loss that is not a number, and `stop`.
 pub(super) fn fit(task: &Task<'_>, stop: &AtomicBool, tell: &(dyn Fn(Event<'_>) + Sync)) -> anyhow::Result<Checkpoint> {
-    let class_weights = class_weights(&task.train.counts(LABELS))?;
-    let mut run = if task.resume { Checkpoint::load(task.checkpoint, &task.identity)? } else { begin(task) };
+    let (course, network) = (task.course, task.course.network());
+    let (specs, regime) = (network.specs(), course.regime());
+    let mut run =
+        if task.resume { Checkpoint::load(task.checkpoint, &task.identity, specs, regime.rule)? } else { begin(task) };
     while run.epoch < task.epochs && !run.schedule.is_over() {
         let started = Instant::now();
         let epoch = run.epoch + 1;
         let mut random = generator(task.seed, u64::from(epoch));
-        let cuts = task.train.shuffled(&mut random);
-        tell(Event::Epoch { epoch, batches: cuts.len().div_ceil(BATCH) });
-        let (mut loss, mut right) = (0.0, 0);
-        for cuts in cuts.chunks(BATCH) {
+        let batches = course.epoch(&mut random);
+        let steps = batches.len();
+        tell(Event::Epoch { epoch, batches: steps });
+        let (mut loss, mut right, mut windows, mut pace) = (0.0, 0, 0, None);
+        for batch in batches {
             if stop.load(Ordering::Relaxed) {
                 bail!("stopped in epoch {epoch}: {}", kept(run.epoch));
             }
-            let batch = task.train.batch(cuts, task.standardization);
-            let step = net::step(&mut run.parameters, &batch, &class_weights, &mut random);
+            let mut step = network.step(&mut run.parameters, &batch, &mut random);
             if !step.loss.is_finite() {
                 bail!("the loss is {} in epoch {epoch}: check the data with `undertone dataset check`", step.loss);
             }
-            run.nadam.step(&mut run.parameters, &step.gradients, run.schedule.learning_rate);
-            loss += step.loss * cuts.len() as f64;
+            if let Some(most) = regime.clip {
+                optimiser::clip(&mut step.gradients, most);
+            }
+            let now = run.schedule.pace(run.optimiser.steps, u64::from(task.epochs) * steps as u64);
+            run.optimiser.step(specs, &mut run.parameters, &step.gradients, now);
+            if let Some(slowest) = regime.average {
+                average(&mut run.kept, &run.parameters, slowest, run.optimiser.steps);
+            }
+            pace = Some(now);
+            loss += step.loss * batch.labels.len() as f64;
             right += step.right;
+            windows += batch.labels.len();
             tell(Event::Batch { loss: step.loss });
         }
-        let learning_rate = run.schedule.learning_rate;
-        let logits = logits(task.valid, task.valid_cuts, task.standardization, &run.parameters);
-        let valid = Validation::of(&logits, task.valid_cuts, &run.parameters);
+        let judged = if regime.average.is_some() { &run.kept } else { &run.parameters };
+        let valid = Validation::of(&answers(course, judged), network.penalty(judged));
         let verdict = run.schedule.after(epoch, valid.loss);
         run.epoch = epoch;
-        if verdict.best {
-            run.best.clone_from(&run.parameters);
+        if regime.average.is_none() && verdict.best {
+            run.kept.clone_from(&run.parameters);
         }
-        run.save(task.checkpoint)?;
+        run.save(task.checkpoint, specs)?;
         tell(Event::EpochDone(&Epoch {
             epoch,
             epochs: task.epochs,
-            loss: loss / cuts.len() as f64,
-            accuracy: right as f64 / cuts.len() as f64,
+            loss: loss / windows as f64,
+            accuracy: right as f64 / windows as f64,
             valid_loss: valid.loss,
             valid_accuracy: valid.accuracy,
             valid_uar: valid.uar,
-            learning_rate,
+            learning_rate: pace.map_or(0.0, |pace| pace.learning_rate),
             seconds: started.elapsed().as_secs_f64(),
             best: verdict.best,
         }));
@@ -132,14 +140,16 @@ pub(super) fn fit(task: &Task<'_>, stop: &AtomicBool, tell: &(dyn Fn(Event<'_>) 
     Ok(run)
 }
 
-/// Logits `[window, label]` of `cuts`.
-pub(super) fn logits(
-    cutter: &Cutter<'_>,
-    cuts: &[Cut],
-    standardization: &Standardization,
-    parameters: &Parameters,
-) -> Vec<f32> {
-    cuts.chunks(VALID_BATCH).flat_map(|cuts| net::logits(parameters, &cutter.batch(cuts, standardization))).collect()
+/// What a network says of the validation windows.
+pub(super) fn answers(course: &dyn Course, parameters: &Parameters) -> Answers {
+    let mut answers = Answers::default();
+    for Batch { windows, labels, targets, frames } in course.validation() {
+        let batch = Batch { windows, labels, targets, frames };
+        answers.logits.extend(course.network().logits(parameters, &batch));
+        answers.labels.extend(batch.labels);
+        answers.targets.extend(batch.targets);
+    }
+    answers
 }
 
 struct Validation {
@@ -149,41 +159,42 @@ struct Validation {
 }
 
 impl Validation {
-    fn of(logits: &[f32], cuts: &[Cut], parameters: &Parameters) -> Self {
-        let labels: Vec<usize> = cuts.iter().map(|cut| cut.label).collect();
-        let rows = || logits.chunks_exact(LABELS).zip(&labels);
-        let count = labels.len() as f64;
-        let loss = rows().map(|(row, &label)| net::cross_entropy(row, label)).sum::<f64>() / count;
+    fn of(answers: &Answers, penalty: f64) -> Self {
+        let Answers { logits, labels, targets } = answers;
         // Only the order of the values matters to a recall, so logits do.
-        let scored: Vec<Scored> =
-            rows().map(|(row, &label)| Scored { actor: String::new(), label, probabilities: row.to_vec() }).collect();
+        let scored: Vec<Scored> = logits
+            .chunks_exact(LABELS.len())
+            .zip(labels)
+            .map(|(row, &label)| Scored { actor: String::new(), label, probabilities: row.to_vec() })
+            .collect();
         Self {
-            loss: loss + net::decay(parameters),
-            accuracy: net::count_right(logits, &labels) as f64 / count,
-            uar: unweighted_average_recall(&scored, LABELS),
+            loss: cross_entropy(logits, targets, LABELS.len()) + penalty,
+            accuracy: count_right(logits, labels) as f64 / labels.len() as f64,
+            uar: unweighted_average_recall(&scored, LABELS.len()),
         }
     }
 }
 
 fn begin(task: &Task<'_>) -> Checkpoint {
-    let parameters = Parameters::initial(&mut generator(task.seed, INITIAL));
+    let regime = task.course.regime();
+    let parameters = task.course.network().initial(&mut generator(task.seed, INITIAL));
     Checkpoint {
         identity: task.identity.clone(),
         epoch: 0,
-        best: parameters.clone(),
+        kept: parameters.clone(),
         parameters,
-        nadam: Nadam::new(),
-        schedule: Schedule::new(),
+        optimiser: Optimiser::new(regime.rule, task.course.network().specs()),
+        schedule: regime.schedule,
     }
 }
 
-/// Each label's weight, so that all labels together weigh the same: windows / (labels × windows of the label).
-fn class_weights(counts: &[usize]) -> anyhow::Result<Vec<f32>> {
-    if let Some(label) = counts.iter().position(|&count| count == 0) {
-        bail!("no clip of the training actors is {}: every label needs some", crate::corpus::LABELS[label]);
+/// Moves the running average towards `parameters`: slowly at last, faster in the first steps, which it must forget.
+fn average(running: &mut Parameters, parameters: &Parameters, slowest: f64, steps: u64) {
+    let before = (steps - 1) as f64;
+    let kept = slowest.min((1.0 + before) / (10.0 + before)) as f32;
+    for (running, now) in running.0.iter_mut().flatten().zip(parameters.0.iter().flatten()) {
+        *running += (1.0 - kept) * (now - *running);
     }
-    let total: usize = counts.iter().sum();
-    Ok(counts.iter().map(|&count| total as f32 / (counts.len() * count) as f32).collect())
 }
 
 fn kept(epoch: u32) -> String {
@@ -198,10 +209,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn class_weights_balance_the_labels() {
-        let weights = class_weights(&[10, 10, 10, 10, 5, 15]).unwrap();
-        assert_eq!(weights, [1.0, 1.0, 1.0, 1.0, 2.0, 60.0 / 90.0]);
-        let error = class_weights(&[1, 1, 1, 0, 1, 1]).unwrap_err().to_string();
-        assert!(error.contains("happy"), "{error}");
+    fn the_average_follows_faster_at_first() {
+        let now = Parameters(vec![vec![1.0]]);
+        let mut running = Parameters(vec![vec![0.0]]);
+        average(&mut running, &now, 0.998, 1);
+        assert!((running.0[0][0] - 0.9).abs() < 1e-6);
+        let mut running = Parameters(vec![vec![0.0]]);
+        average(&mut running, &now, 0.998, 1_000_000);
+        assert!((running.0[0][0] - 0.002).abs() < 1e-6);
     }
 }

@@ -18,54 +18,41 @@ use clap::ValueEnum;
 mod calibrate;
 mod card;
 mod checkpoint;
+mod clips;
+mod cnn_bilstm;
 mod export;
 mod fit;
-mod lstm;
-mod nadam;
-mod net;
-mod parameters;
-mod prepare;
+mod network;
+mod optimiser;
+mod recipe;
 mod schedule;
+mod telephone;
 #[cfg(test)]
 mod tests;
-mod windows;
 
+pub use cnn_bilstm::Windows;
 pub use fit::Epoch;
-pub use windows::Windows;
+pub use recipe::Recipe;
 
 use crate::{
     corpus::{Clip, Condition, Corpus, LABELS, Split, split},
-    decision::Calibration,
-    evaluate::{self, Outcome, Window},
-    features::{FrontEnd, Standardization, WindowOptions, thesis154},
+    evaluate::{self, Outcome},
     model::{
         Manifest,
         manifest::{Bandwidth, FORMAT, Network, Training, sha256_hex},
         onnx::{Options as SessionOptions, Runtime, Session, graph},
     },
 };
-use prepare::Prepared;
-use windows::{Cutter, generator};
+use clips::{Clips, Heard};
+use network::Spec;
+use recipe::{Course, Sketch};
 
-/// The thesis's most epochs.
-pub const EPOCHS: u32 = 20;
-/// Name and version of what is made.
-const NAME: &str = "cnn-bilstm";
+/// Version of what is made.
 const VERSION: &str = "1.0.0";
 /// The network's file.
 const NETWORK_FILE: &str = "model.onnx";
 /// The checkpoint's. It stays, so that a finished run can be given more epochs.
 const CHECKPOINT_FILE: &str = "checkpoint.safetensors";
-/// The thesis's frames a window: 6.97 s.
-const FRAMES: usize = 300;
-/// Least speech before a window is scored: a window of a second tells something, less than that little.
-const MIN_SECONDS: f32 = 1.0;
-/// A window with less speech tells more of the room than of the voice.
-const MIN_SPEECH_RATIO: f32 = 0.5;
-/// A pause of two seconds ends what was said.
-const CLEAR_AFTER_SECONDS: f32 = 2.0;
-/// Draws of every validation clip: one window of random length says little of a clip.
-const VALIDATION_DRAWS: usize = 2;
 /// Windows that the export is compared on.
 const CHECKED_WINDOWS: usize = 16;
 
@@ -83,6 +70,8 @@ pub enum Lines {
 /// What to train on and how.
 #[derive(Debug, Clone)]
 pub struct Options {
+    /// What to train.
+    pub recipe: Recipe,
     /// The recordings.
     pub data: PathBuf,
     /// Where the model goes.
@@ -91,8 +80,8 @@ pub struct Options {
     pub train_actors: Option<Vec<String>>,
     /// Actors to stop and calibrate by.
     pub valid_actors: Option<Vec<String>>,
-    /// Epochs at most.
-    pub epochs: u32,
+    /// Epochs at most; the recipe's own number if not told.
+    pub epochs: Option<u32>,
     /// Of everything random.
     pub seed: u64,
     /// Go on from the checkpoint in `out`.
@@ -141,7 +130,27 @@ pub struct Trained {
     pub scores: Vec<Outcome>,
 }
 
-/// Trains the thesis's CNN-BiLSTM.
+/// All that a recipe needs beside its own options.
+pub(in crate::train) struct Work<'a> {
+    options: &'a Options,
+    runtime: &'static Runtime,
+    corpus: Corpus,
+    split: Split,
+    stop: &'a AtomicBool,
+}
+
+/// What the clips of both sides are, whatever a recipe made of them.
+struct Sides {
+    train_clips: usize,
+    valid_clips: usize,
+    train_sha256: String,
+    valid_sha256: String,
+    left_out: usize,
+    /// Names of the validation clips that are used.
+    valid_names: Vec<String>,
+}
+
+/// Trains by a recipe.
 ///
 /// # Errors
 /// Data that cannot be trained on, an actor on both sides, a checkpoint that does not fit, a disk that cannot be written, ONNX Runtime
@@ -152,55 +161,149 @@ pub fn run(options: &Options, stop: &AtomicBool, tell: &(dyn Fn(Event<'_>) + Syn
     fs::create_dir_all(&options.out).with_context(|| format!("cannot make the folder {}", options.out.display()))?;
     let corpus = Corpus::open(&options.data)?;
     let split = split(&corpus.actors(), options.train_actors.as_deref(), options.valid_actors.as_deref())?;
-    let front_end = FrontEnd::Thesis154(thesis154::Options::default());
-    let window = window();
-    let prepared = prepare(&corpus, &split, options.lines, &front_end, tell);
+    options.recipe.train(&Work { options, runtime, corpus, split, stop }, tell)
+}
 
-    let cutter = |actors| Cutter::new(&prepared, actors, options.windows, &front_end, &window);
-    let (train, valid) = (cutter(&split.train), cutter(&split.valid));
-    anyhow::ensure!(!valid.instances.is_empty(), "no clip of the validation actors can be used");
-    let standardization = train.standardization(&train.draw(&mut generator(options.seed, 0)), front_end.values());
-    let mut random = generator(options.seed, fit::VALIDATION);
-    let draws = if options.windows == Windows::Clip { 1 } else { VALIDATION_DRAWS };
-    let valid_cuts: Vec<_> = (0..draws).flat_map(|_| valid.draw(&mut random)).collect();
-    let checkpoint = options.out.join(CHECKPOINT_FILE);
-    let task = fit::Task {
-        train: &train,
-        valid: &valid,
-        valid_cuts: &valid_cuts,
-        standardization: &standardization,
-        epochs: options.epochs,
-        seed: options.seed,
-        identity: identity(options, &prepared, &split),
-        checkpoint: &checkpoint,
-        resume: options.resume,
-    };
-    let run = fit::fit(&task, stop, tell)?;
-
-    let labels: Vec<usize> = valid_cuts.iter().map(|cut| cut.label).collect();
-    let logits = fit::logits(&valid, &valid_cuts, &standardization, &run.best);
-    let calibration = calibrate::fit(&logits, &labels);
-    let network = export::network(&run.best, window.frames);
-    let epochs = run.schedule.best.map_or(0, |(_, epoch)| epoch);
-    let mut manifest = manifest(options, &prepared, &split, calibration, standardization, epochs);
-    manifest.network.sha256 = sha256_hex(&network);
-    let some = &valid_cuts[..valid_cuts.len().min(CHECKED_WINDOWS)];
-    let widest = export::check(&manifest, &network, &run.best, &valid.batch(some, &manifest.standardization))?;
-    tell(Event::Note(format!("the exported network differs from the trained one by {widest:.1e} at most")));
-    if let Some(windows) = calibrate::scores(calibration, &logits, &labels, &manifest.labels) {
-        manifest.metrics.extend(figures("valid_windows", &windows));
+impl Work<'_> {
+    /// Reads the clips of both sides and has something made of each.
+    fn gather<T: Send>(
+        &self,
+        make: impl Fn(Heard) -> anyhow::Result<T> + Sync,
+        tell: &(dyn Fn(Event<'_>) + Sync),
+    ) -> anyhow::Result<(Clips<T>, Sides)> {
+        let split = &self.split;
+        let wanted = |clip: &&Clip| split.train.contains(&clip.actor) || split.valid.contains(&clip.actor);
+        let clips: Vec<&Clip> = self.corpus.clips.iter().filter(wanted).collect();
+        tell(Event::Reading(clips.len()));
+        let gathered = clips::gather(&clips, make, || tell(Event::Read));
+        for reason in &gathered.left_out {
+            tell(Event::Note(format!("left out: {reason}")));
+        }
+        let sides = Sides::of(&gathered, split);
+        tell(Event::Note(format!(
+            "{} clips of {} actors to train on, {} of {} to stop and calibrate by, {} left out",
+            sides.train_clips,
+            split.train.len(),
+            sides.valid_clips,
+            split.valid.len(),
+            sides.left_out,
+        )));
+        anyhow::ensure!(sides.valid_clips > 0, "no clip of the validation actors can be used");
+        Ok((gathered, sides))
     }
 
-    let scores = score(&manifest, &network, runtime, &valid_clips(&corpus, &prepared, &split), options.lines)?;
-    for outcome in &scores {
-        let name = format!("valid_{}_{}", outcome.condition.as_str(), outcome.window);
-        manifest.metrics.extend(figures(&name, &outcome.scores));
+    /// Trains a recipe whose data is in memory, and makes the model's folder.
+    fn finish(&self, course: &dyn Course, sides: &Sides, tell: &(dyn Fn(Event<'_>) + Sync)) -> anyhow::Result<Trained> {
+        let options = self.options;
+        let checkpoint = options.out.join(CHECKPOINT_FILE);
+        let task = fit::Task {
+            course,
+            epochs: options.epochs.unwrap_or(options.recipe.epochs()),
+            seed: options.seed,
+            identity: self.identity(course, sides),
+            checkpoint: &checkpoint,
+            resume: options.resume,
+        };
+        let run = fit::fit(&task, self.stop, tell)?;
+        let (network, sketch) = (course.network(), course.sketch());
+        let answers = fit::answers(course, &run.kept);
+        let calibration = calibrate::fit(&answers.logits, &answers.labels);
+        let file = network.export(&run.kept, sketch.window.frames);
+        let mut manifest = self.manifest(&sketch, sides, run.schedule.best_epoch());
+        manifest.calibration = calibration;
+        manifest.network.parameters = network.specs().iter().map(Spec::len).sum::<usize>() as u64;
+        manifest.network.sha256 = sha256_hex(&file);
+        let mut some = course.validation().next().context("there is no validation window")?;
+        some.truncate(CHECKED_WINDOWS);
+        let widest = export::check(&manifest, &file, network, &run.kept, &some)?;
+        tell(Event::Note(format!("the exported network differs from the trained one by {widest:.1e} at most")));
+        if let Some(windows) = calibrate::scores(calibration, &answers.logits, &answers.labels, &manifest.labels) {
+            manifest.metrics.extend(figures("valid_windows", &windows));
+        }
+
+        let scores = self.score(&manifest, &file, sides, &sketch)?;
+        for outcome in &scores {
+            let name = format!("valid_{}_{}", outcome.condition.as_str(), outcome.window);
+            manifest.metrics.extend(figures(&name, &outcome.scores));
+        }
+        checkpoint::replace(&options.out.join(NETWORK_FILE), &file)?;
+        manifest.save(&options.out)?;
+        let card = card::write(&card::Facts { manifest: &manifest, options, sketch: &sketch, sides, scores: &scores });
+        checkpoint::replace(&options.out.join("MODEL_CARD.md"), card.as_bytes())?;
+        Ok(Trained { dir: options.out.clone(), manifest, scores })
     }
-    checkpoint::replace(&options.out.join(NETWORK_FILE), &network)?;
-    manifest.save(&options.out)?;
-    let card = card::write(&manifest, options, &split, &prepared, &scores);
-    checkpoint::replace(&options.out.join("MODEL_CARD.md"), card.as_bytes())?;
-    Ok(Trained { dir: options.out.clone(), manifest, scores })
+
+    /// All that decides what an epoch does; a run with another may not be gone on with.
+    fn identity(&self, course: &dyn Course, sides: &Sides) -> String {
+        let Options { recipe, seed, .. } = self.options;
+        format!(
+            "{}, {}, seed {seed}, training on {} actors, {} clips {}, validating with {} actors, {} clips {}",
+            recipe.name(),
+            course.identity(),
+            self.split.train.len(),
+            sides.train_clips,
+            &sides.train_sha256[..12],
+            self.split.valid.len(),
+            sides.valid_clips,
+            &sides.valid_sha256[..12],
+        )
+    }
+
+    fn score(&self, manifest: &Manifest, file: &[u8], sides: &Sides, sketch: &Sketch) -> anyhow::Result<Vec<Outcome>> {
+        let mut session = Session::from_network(self.runtime, manifest, file, &SessionOptions::default())?;
+        let options =
+            evaluate::Options { conditions: sketch.conditions.clone(), windows: sketch.windows.clone(), gate: false };
+        // The validation clips that the training did not leave out.
+        let clips: Vec<&Clip> =
+            self.corpus.clips.iter().filter(|clip| sides.valid_names.binary_search(&clip.name).is_ok()).collect();
+        Ok(evaluate::evaluate(manifest, &mut session, &clips, &options, &mut Vec::new(), || {})?)
+    }
+
+    fn manifest(&self, sketch: &Sketch, sides: &Sides, epochs: u32) -> Manifest {
+        Manifest {
+            format: FORMAT,
+            name: sketch.name.to_owned(),
+            version: VERSION.to_owned(),
+            description: sketch.description.to_owned(),
+            licence: "MIT OR Apache-2.0; trained on CREMA-D (ODbL 1.0, contents DbCL 1.0)".to_owned(),
+            labels: LABELS.map(str::to_owned).to_vec(),
+            bandwidths: sketch.bandwidths.clone(),
+            network: Network {
+                file: NETWORK_FILE.to_owned(),
+                sha256: String::new(),
+                opset: graph::OPSET,
+                parameters: 0,
+                input: export::INPUT.to_owned(),
+                output: export::OUTPUT.to_owned(),
+            },
+            front_end: sketch.front_end.clone(),
+            window: sketch.window.clone(),
+            calibration: crate::decision::Calibration { temperature: 1.0, uncertain_below: 0.0 },
+            training: Training {
+                command: self.options.command.clone(),
+                recipe: self.options.recipe.name().to_owned(),
+                data: corpus_name(&self.options.data),
+                data_sha256: sides.train_sha256.clone(),
+                train_actors: self.split.train.clone(),
+                valid_actors: self.split.valid.clone(),
+                seed: self.options.seed,
+                epochs,
+            },
+            metrics: BTreeMap::new(),
+            standardization: sketch.standardization.clone(),
+        }
+    }
+}
+
+impl Sides {
+    fn of<T>(clips: &Clips<T>, split: &Split) -> Self {
+        let (train_clips, train_sha256) = clips.fingerprint(&split.train);
+        let (valid_clips, valid_sha256) = clips.fingerprint(&split.valid);
+        let of_valid = clips.used.iter().filter(|used| split.valid.contains(&clips.actors[used.actor]));
+        let mut valid_names: Vec<String> = of_valid.map(|used| used.name.clone()).collect();
+        valid_names.sort_unstable();
+        Self { train_clips, valid_clips, train_sha256, valid_sha256, left_out: clips.left_out.len(), valid_names }
+    }
 }
 
 impl Lines {
@@ -221,75 +324,6 @@ impl Lines {
     }
 }
 
-fn window() -> WindowOptions {
-    WindowOptions {
-        frames: FRAMES,
-        grow_frames: None,
-        min_seconds: MIN_SECONDS,
-        min_speech_ratio: MIN_SPEECH_RATIO,
-        clear_after_seconds: CLEAR_AFTER_SECONDS,
-    }
-}
-
-fn prepare(
-    corpus: &Corpus,
-    split: &Split,
-    lines: Lines,
-    front_end: &FrontEnd,
-    tell: &(dyn Fn(Event<'_>) + Sync),
-) -> Prepared {
-    let wanted = |clip: &&Clip| split.train.contains(&clip.actor) || split.valid.contains(&clip.actor);
-    let clips: Vec<&Clip> = corpus.clips.iter().filter(wanted).collect();
-    tell(Event::Reading(clips.len()));
-    let prepared = prepare::prepare(&clips, lines.conditions(), front_end, || tell(Event::Read));
-    for reason in &prepared.left_out {
-        tell(Event::Note(format!("left out: {reason}")));
-    }
-    let (train, _) = prepared.fingerprint(&split.train);
-    let (valid, _) = prepared.fingerprint(&split.valid);
-    tell(Event::Note(format!(
-        "{train} clips of {} actors to train on, {valid} of {} to stop and calibrate by, {} left out",
-        split.train.len(),
-        split.valid.len(),
-        prepared.left_out.len(),
-    )));
-    prepared
-}
-
-/// All that decides what an epoch does; a run with another may not be gone on with.
-fn identity(options: &Options, prepared: &Prepared, split: &Split) -> String {
-    let sides = [&split.train, &split.valid].map(|actors| {
-        let (clips, sha256) = prepared.fingerprint(actors);
-        format!("{} actors, {clips} clips {}", actors.len(), &sha256[..12])
-    });
-    format!(
-        "seed {}, {:?} lines, {:?} windows, training on {}, validating with {}",
-        options.seed, options.lines, options.windows, sides[0], sides[1]
-    )
-}
-
-/// The validation clips that the training did not leave out.
-fn valid_clips<'a>(corpus: &'a Corpus, prepared: &Prepared, split: &Split) -> Vec<&'a Clip> {
-    let used = |clip: &&Clip| prepared.used.iter().any(|(_, name, _)| *name == clip.name);
-    corpus.clips.iter().filter(|clip| split.valid.contains(&clip.actor)).filter(used).collect()
-}
-
-fn score(
-    manifest: &Manifest,
-    network: &[u8],
-    runtime: &Runtime,
-    clips: &[&Clip],
-    lines: Lines,
-) -> anyhow::Result<Vec<Outcome>> {
-    let mut session = Session::from_network(runtime, manifest, network, &SessionOptions::default())?;
-    let options = evaluate::Options {
-        conditions: lines.conditions().to_vec(),
-        windows: vec![Window::Whole, Window::Clip],
-        gate: false,
-    };
-    Ok(evaluate::evaluate(manifest, &mut session, clips, &options, &mut Vec::new(), || {})?)
-}
-
 fn figures(name: &str, scores: &evaluate::metrics::Scores) -> BTreeMap<String, f64> {
     let figures = [
         ("uar", scores.uar),
@@ -299,49 +333,6 @@ fn figures(name: &str, scores: &evaluate::metrics::Scores) -> BTreeMap<String, f
         ("accuracy_at_half_coverage", scores.accuracy_at_half_coverage),
     ];
     figures.into_iter().map(|(figure, value)| (format!("{name}_{figure}"), (value * 1e4).round() / 1e4)).collect()
-}
-
-fn manifest(
-    options: &Options,
-    prepared: &Prepared,
-    split: &Split,
-    calibration: Calibration,
-    standardization: Standardization,
-    epochs: u32,
-) -> Manifest {
-    Manifest {
-        format: FORMAT,
-        name: NAME.to_owned(),
-        version: VERSION.to_owned(),
-        description: "Six acted emotions in English speech: MFCC, chroma and mel frames through a small CNN-BiLSTM"
-            .to_owned(),
-        licence: "MIT OR Apache-2.0; trained on CREMA-D (ODbL 1.0, contents DbCL 1.0)".to_owned(),
-        labels: LABELS.map(str::to_owned).to_vec(),
-        bandwidths: options.lines.bandwidths(),
-        network: Network {
-            file: NETWORK_FILE.to_owned(),
-            sha256: String::new(),
-            opset: graph::OPSET,
-            parameters: parameters::COUNT as u64,
-            input: export::INPUT.to_owned(),
-            output: export::OUTPUT.to_owned(),
-        },
-        front_end: FrontEnd::Thesis154(thesis154::Options::default()),
-        window: window(),
-        calibration,
-        training: Training {
-            command: options.command.clone(),
-            recipe: NAME.to_owned(),
-            data: corpus_name(&options.data),
-            data_sha256: prepared.fingerprint(&split.train).1,
-            train_actors: split.train.clone(),
-            valid_actors: split.valid.clone(),
-            seed: options.seed,
-            epochs,
-        },
-        metrics: BTreeMap::new(),
-        standardization,
-    }
 }
 
 /// The folder's own name: where it lies is nobody's business.

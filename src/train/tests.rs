@@ -12,26 +12,28 @@ use std::{
 use safetensors::SafeTensors;
 
 use super::{
-    CHECKPOINT_FILE, Epoch, Event, Lines, NETWORK_FILE, Options, Trained, Windows, prepare, run,
-    windows::{Cut, Cutter},
+    CHECKPOINT_FILE, Epoch, Event, Lines, NETWORK_FILE, Options, Recipe, Trained, Windows, clips,
+    cnn_bilstm::{self, Cut, Cutter, Instance},
+    run,
 };
 use crate::{
     corpus::{Clip, Condition, Corpus, Scene, line::Babble},
-    features::{Pipeline, PipelineOptions, Standardization, normalize::Fit, window::served},
+    features::{FrontEnd, Pipeline, PipelineOptions, Standardization, normalize::Fit, thesis154, window::served},
     model::{Manifest, onnx},
 };
 
-fn clips() -> PathBuf {
+fn recordings() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/crema-d")
 }
 
 fn options(data: &Path, out: &Path, epochs: u32) -> Options {
     Options {
+        recipe: Recipe::CnnBilstm,
         data: data.to_owned(),
         out: out.to_owned(),
         train_actors: Some(vec!["1002".into(), "1015".into()]),
         valid_actors: Some(vec!["1066".into()]),
-        epochs,
+        epochs: Some(epochs),
         seed: 3,
         resume: false,
         lines: Lines::Both,
@@ -68,7 +70,7 @@ fn last_weights(out: &Path) -> Vec<(String, Vec<u8>)> {
 #[test]
 fn a_few_clips_are_learnt_and_the_model_can_be_served() {
     let out = tempfile::tempdir().unwrap();
-    let (trained, epochs) = train(&options(&clips(), out.path(), 15));
+    let (trained, epochs) = train(&options(&recordings(), out.path(), 15));
     let first: f64 = epochs[..3].iter().map(|epoch| epoch.loss).sum();
     let last: f64 = epochs[epochs.len() - 3..].iter().map(|epoch| epoch.loss).sum();
     assert!(last < 0.98 * first, "{epochs:?}");
@@ -86,9 +88,9 @@ fn a_few_clips_are_learnt_and_the_model_can_be_served() {
 #[test]
 fn a_resumed_run_makes_the_same_model_to_the_bit() {
     let [whole, parts] = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
-    train(&options(&clips(), whole.path(), 3));
-    train(&options(&clips(), parts.path(), 1));
-    let resumed = Options { resume: true, ..options(&clips(), parts.path(), 3) };
+    train(&options(&recordings(), whole.path(), 3));
+    train(&options(&recordings(), parts.path(), 1));
+    let resumed = Options { resume: true, ..options(&recordings(), parts.path(), 3) };
     // Stopped within its second epoch, then gone on with.
     let (stop, batches) = (AtomicBool::new(false), AtomicUsize::new(0));
     let tell = |event: Event<'_>| {
@@ -108,10 +110,39 @@ fn a_resumed_run_makes_the_same_model_to_the_bit() {
 }
 
 #[test]
+fn the_telephone_recipe_learns_resumes_and_can_be_served() {
+    let [whole, parts] = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let options = |out: &Path| Options { recipe: Recipe::Telephone, ..options(&recordings(), out, 4) };
+    let (trained, epochs) = train(&options(whole.path()));
+    assert!(epochs.iter().all(|epoch| epoch.loss.is_finite()) && epochs.len() == 4);
+    assert_eq!(trained.manifest.name, "telephone");
+    // Two conditions, whole clips and windows of two lengths.
+    assert_eq!(trained.scores.len(), 6);
+    // Stopped within its third epoch, then gone on with.
+    let stop = AtomicBool::new(false);
+    let tell = |event: Event<'_>| {
+        if matches!(event, Event::Epoch { epoch: 3, .. }) {
+            stop.store(true, Ordering::Relaxed);
+        }
+    };
+    let error = run(&options(parts.path()), &stop, &tell).unwrap_err().to_string();
+    assert!(error.contains("epoch 2 is saved"), "{error}");
+    train(&Options { resume: true, ..options(parts.path()) });
+    for file in [NETWORK_FILE, "manifest.toml", CHECKPOINT_FILE] {
+        let read = |out: &Path| fs::read(out.join(file)).unwrap();
+        assert!(read(whole.path()) == read(parts.path()), "{file} differs");
+    }
+    // The cycle is as long as it was begun.
+    let longer = Options { resume: true, epochs: Some(5), ..options(parts.path()) };
+    let error = format!("{:#}", run(&longer, &AtomicBool::new(false), &|_| {}).unwrap_err());
+    assert!(error.contains("other options"), "{error}");
+}
+
+#[test]
 fn another_seed_may_not_go_on() {
     let out = tempfile::tempdir().unwrap();
-    train(&options(&clips(), out.path(), 1));
-    let other = Options { resume: true, seed: 4, ..options(&clips(), out.path(), 2) };
+    train(&options(&recordings(), out.path(), 1));
+    let other = Options { resume: true, seed: 4, ..options(&recordings(), out.path(), 2) };
     let error = format!("{:#}", run(&other, &AtomicBool::new(false), &|_| {}).unwrap_err());
     assert!(error.contains("other options"), "{error}");
 }
@@ -119,7 +150,7 @@ fn another_seed_may_not_go_on() {
 #[test]
 fn nothing_that_is_learnt_or_counted_looks_at_a_validation_actor() {
     let data = tempfile::tempdir().unwrap();
-    for entry in fs::read_dir(clips()).unwrap().map(Result::unwrap) {
+    for entry in fs::read_dir(recordings()).unwrap().map(Result::unwrap) {
         fs::copy(entry.path(), data.path().join(entry.file_name())).unwrap();
     }
     let [before, after] = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
@@ -139,7 +170,7 @@ fn nothing_that_is_learnt_or_counted_looks_at_a_validation_actor() {
 #[test]
 fn a_corrupt_clip_is_named_and_left_out() {
     let data = tempfile::tempdir().unwrap();
-    for entry in fs::read_dir(clips()).unwrap().map(Result::unwrap) {
+    for entry in fs::read_dir(recordings()).unwrap().map(Result::unwrap) {
         fs::copy(entry.path(), data.path().join(entry.file_name())).unwrap();
     }
     fs::write(data.path().join("1002_IEO_SAD_HI.flac"), b"no audio").unwrap();
@@ -158,18 +189,19 @@ fn a_corrupt_clip_is_named_and_left_out() {
 
 #[test]
 fn training_and_a_call_see_the_same_windows_to_the_bit() {
-    let (front_end, window) = (super::FrontEnd::Thesis154(super::thesis154::Options::default()), super::window());
-    let corpus = Corpus::open(&clips()).unwrap();
+    let (front_end, window) = (FrontEnd::Thesis154(thesis154::Options::default()), cnn_bilstm::window());
+    let corpus = Corpus::open(&recordings()).unwrap();
     let mut compared = 0;
     for condition in [Condition::Wide, Condition::Mulaw] {
         let some: Vec<&Clip> = corpus.clips.iter().take(4).collect();
-        let prepared = prepare::prepare(&some, &[condition], &front_end, || {});
-        let actors = prepared.actors.clone();
-        let cutter = Cutter::new(&prepared, &actors, Windows::Served, &front_end, &window);
+        let gathered = clips::gather(&some, |heard| cnn_bilstm::instances(&heard, &[condition], &front_end), || {});
+        let actors: Vec<usize> = (0..gathered.actors.len()).collect();
+        let instances: Vec<Instance> = gathered.made.into_iter().flatten().collect();
+        let cutter = Cutter::new(&instances, &actors, Windows::Served, &front_end, &window);
         // Not the identity, so that the padding is standardised, too.
         let standardization = Standardization { mean: vec![0.25; 154], ..Fit::new(154).finish() };
         for (index, clip) in some.iter().enumerate() {
-            let raw = &prepared.instances[index].raw;
+            let raw = &instances[index].raw;
             let cuts: Vec<Cut> = served(raw, &front_end, &window, 0.5)
                 .unwrap()
                 .into_iter()
@@ -179,10 +211,9 @@ fn training_and_a_call_see_the_same_windows_to_the_bit() {
             let trained = cutter.batch(&cuts, &standardization).windows;
 
             let recording = crate::audio::file::read(&clip.path).unwrap();
-            let babble = Babble::default();
             let rate_hz = recording.sample_rate_hz;
             let (samples, source_hz) =
-                condition.apply(recording.into_mono(), rate_hz, &Scene::of(clip, &babble, 0)).unwrap();
+                condition.apply(recording.into_mono(), rate_hz, &Scene::of(clip, &Babble::default(), 0)).unwrap();
             let options = PipelineOptions { source_hz, stride_seconds: 0.5, gate: true };
             let mut pipeline = Pipeline::new(&front_end, &window, &standardization, &options).unwrap();
             for chunk in samples.chunks(source_hz as usize / 50) {

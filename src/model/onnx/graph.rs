@@ -1,7 +1,7 @@
 //! Writes a network as an `.onnx` file: the part of `onnx.proto` that one needs, as prost structs.
 //!
 //! Field numbers are those of the ONNX project's schema, which is proto2: what stands there as optional is `Option` here, so that a
-//! zero is written as well. All tensors are of f32. The same network has the same bytes in every version of this program.
+//! zero is written as well. Tensors are of f32, axes and shapes of i64. The same network has the same bytes in every version of this program.
 
 use prost::Message;
 
@@ -11,6 +11,8 @@ pub const OPSET: u32 = 17;
 const IR_VERSION: i64 = 8;
 /// `TensorProto.DataType.FLOAT`.
 const FLOAT: i32 = 1;
+/// `TensorProto.DataType.INT64`.
+const INT64: i32 = 7;
 
 /// How long a tensor is in one dimension.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -189,6 +191,16 @@ impl Graph {
         self.initializer.push(Tensor {
             dims: shape.iter().map(|&size| dimension(size)).collect(),
             data_type: Some(FLOAT),
+            name: Some(name.to_owned()),
+            raw_data: Some(values.iter().flat_map(|value| value.to_le_bytes()).collect()),
+        });
+    }
+
+    /// Adds a constant of whole numbers in a row: axes and shapes.
+    pub fn indices(&mut self, name: &str, values: &[i64]) {
+        self.initializer.push(Tensor {
+            dims: vec![dimension(values.len())],
+            data_type: Some(INT64),
             name: Some(name.to_owned()),
             raw_data: Some(values.iter().flat_map(|value| value.to_le_bytes()).collect()),
         });

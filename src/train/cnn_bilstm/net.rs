@@ -15,9 +15,11 @@ use rand::RngExt as _;
 use rand_chacha::ChaCha8Rng;
 
 use super::{
+    graph,
     lstm::{self, Weights},
-    parameters::{DENSE, FILTERS, GATES, KERNEL, LABELS, Name, Parameters, SPECS, UNITS, VALUES},
+    parameters::{self, DENSE, FILTERS, GATES, KERNEL, LABELS, Name, SPECS, UNITS, VALUES},
 };
+use crate::train::network::{Batch, Network, Parameters, Spec, Step, count_right};
 
 /// Keras's epsilon of BatchNormalization.
 pub(super) const NORM_EPSILON: f32 = 1e-3;
@@ -27,31 +29,37 @@ const NORM_MOMENTUM: f32 = 0.99;
 const DROPOUT: f32 = 0.3;
 /// The thesis's decay of the kernels it names.
 const DECAY: f32 = 1e-5;
-/// Part of each target that is spread over all labels: the thesis's label smoothing.
-const SMOOTHING: f32 = 0.1;
 /// Frames that pooling joins.
 const POOL: usize = 2;
 
-/// Windows to learn from or to score.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Batch {
-    /// Standardised, `[window, frame, value]`.
-    pub(super) windows: Vec<f32>,
-    /// One a window.
-    pub(super) labels: Vec<usize>,
-    /// Frames a window.
-    pub(super) frames: usize,
-}
+/// The thesis's network.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct CnnBilstm;
 
-/// What a training step yields.
-#[derive(Debug)]
-pub(super) struct Step {
-    /// Of the batch, decay included.
-    pub(super) loss: f64,
-    /// How many windows it told right, with dropout.
-    pub(super) right: usize,
-    /// Of the loss, decay included; zero for running statistics.
-    pub(super) gradients: Parameters,
+impl Network for CnnBilstm {
+    fn specs(&self) -> &[Spec] {
+        &SPECS
+    }
+
+    fn initial(&self, random: &mut ChaCha8Rng) -> Parameters {
+        parameters::initial(random)
+    }
+
+    fn logits(&self, parameters: &Parameters, batch: &Batch) -> Vec<f32> {
+        logits(parameters, batch)
+    }
+
+    fn step(&self, parameters: &mut Parameters, batch: &Batch, random: &mut ChaCha8Rng) -> Step {
+        step(parameters, batch, random)
+    }
+
+    fn penalty(&self, parameters: &Parameters) -> f64 {
+        decay(parameters)
+    }
+
+    fn export(&self, parameters: &Parameters, frames: usize) -> Vec<u8> {
+        graph::network(parameters, frames)
+    }
 }
 
 /// Steps of the LSTM for windows of so many frames.
@@ -60,7 +68,7 @@ fn steps(frames: usize) -> usize {
 }
 
 /// Logits `[window, label]`, without dropout and by the running statistics.
-pub(super) fn logits(parameters: &Parameters, batch: &Batch) -> Vec<f32> {
+fn logits(parameters: &Parameters, batch: &Batch) -> Vec<f32> {
     let device = Device::flex();
     let count = batch.labels.len();
     let hidden = relu(convolution(parameters, batch, &device, false).0);
@@ -81,26 +89,18 @@ pub(super) fn logits(parameters: &Parameters, batch: &Batch) -> Vec<f32> {
     values(weights.output(relu(weights.hidden(states))))
 }
 
-/// The loss of one window's logits against its smoothed label, without decay or class weight.
-pub(super) fn cross_entropy(logits: &[f32], label: usize) -> f64 {
-    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let log_sum = f64::from(largest) + logits.iter().map(|&z| f64::from(z - largest).exp()).sum::<f64>().ln();
-    let target = |index| f64::from(target(index, label));
-    logits.iter().enumerate().map(|(index, &z)| target(index) * (log_sum - f64::from(z))).sum()
-}
-
 /// What decay adds to the loss.
-pub(super) fn decay(parameters: &Parameters) -> f64 {
+fn decay(parameters: &Parameters) -> f64 {
     let squares = |values: &Vec<f32>| values.iter().map(|&w| f64::from(w) * f64::from(w)).sum::<f64>();
     let sum: f64 = SPECS.iter().zip(&parameters.0).filter(|(spec, _)| spec.decays).map(|(_, v)| squares(v)).sum();
     f64::from(DECAY) * sum
 }
 
-/// Loss and gradients of one batch, each window weighted by its label's weight; moves the running statistics.
-pub(super) fn step(parameters: &mut Parameters, batch: &Batch, class_weights: &[f32], random: &mut ChaCha8Rng) -> Step {
+/// Loss and gradients of one batch; moves the running statistics.
+fn step(parameters: &mut Parameters, batch: &Batch, random: &mut ChaCha8Rng) -> Step {
     let device = Device::flex().autodiff();
     let (count, steps) = (batch.labels.len(), steps(batch.frames));
-    let mut gradients = Parameters::zeros();
+    let mut gradients = Parameters::zeros(&SPECS);
 
     let (convolved, conv_weight, conv_bias) = convolution(parameters, batch, &device, true);
     let scale = flat(parameters, Name::NormScale, &device).require_grad();
@@ -124,12 +124,9 @@ pub(super) fn step(parameters: &mut Parameters, batch: &Batch, class_weights: &[
     let mask = Tensor::<2>::from_data(TensorData::new(dropout(count * DENSE, random), [count, DENSE]), &device);
     let logits = dense.output(relu(dense.hidden(states.clone())) * mask);
     let right = count_right(&values(logits.clone()), &batch.labels);
-    let targets = batch.labels.iter().flat_map(|&label| {
-        // Keras divides by the number of windows, not by the sum of their weights.
-        let weight = class_weights[label] / count as f32;
-        (0..LABELS).map(move |index| weight * target(index, label))
-    });
-    let targets = Tensor::<2>::from_data(TensorData::new(targets.collect::<Vec<_>>(), [count, LABELS]), &device);
+    // Keras divides by the number of windows, not by the sum of their weights.
+    let targets = batch.targets.iter().map(|target| target / count as f32).collect::<Vec<_>>();
+    let targets = Tensor::<2>::from_data(TensorData::new(targets, [count, LABELS]), &device);
     let loss = (log_softmax(logits, 1) * targets).sum().neg();
     let value = f64::from(values(loss.clone())[0]) + decay(parameters);
 
@@ -154,13 +151,6 @@ pub(super) fn step(parameters: &mut Parameters, batch: &Batch, class_weights: &[
         }
     }
     Step { loss: value, right, gradients }
-}
-
-/// How many rows of logits have their label on top.
-pub(super) fn count_right(logits: &[f32], labels: &[usize]) -> usize {
-    let right =
-        |(row, &label): (&[f32], &usize)| row.iter().enumerate().all(|(index, &z)| index == label || z < row[label]);
-    logits.chunks_exact(LABELS).zip(labels).filter(|&(row, label)| right((row, label))).count()
 }
 
 /// The layers after the LSTM.
@@ -299,11 +289,6 @@ fn follow(running: &mut [f32], batch: &[f32]) {
     }
 }
 
-fn target(index: usize, label: usize) -> f32 {
-    let spread = SMOOTHING / LABELS as f32;
-    if index == label { 1.0 - SMOOTHING + spread } else { spread }
-}
-
 fn flat(parameters: &Parameters, name: Name, device: &Device) -> Tensor<1> {
     let values = parameters.get(name);
     Tensor::from_data(TensorData::new(values.to_vec(), [values.len()]), device)
@@ -318,6 +303,10 @@ mod tests {
     use rand::SeedableRng as _;
 
     use super::*;
+    use crate::train::{
+        network::smoothed,
+        optimiser::{Optimiser, Pace, Rule},
+    };
 
     /// Short windows of noise whose loudness tells the label.
     pub(super) fn batch(count: usize, seed: u64) -> Batch {
@@ -328,25 +317,29 @@ mod tests {
             windows.extend((0..frames * VALUES).map(|_| random.random_range(-1.0..1.0) * (1.0 + label as f32)));
             labels.push(label);
         }
-        Batch { windows, labels, frames }
+        let weights = [0.8, 0.9, 1.0, 1.1, 1.2, 1.3];
+        let target = |&label: &usize| smoothed(label, LABELS, 0.1).map(move |target| target * weights[label]);
+        let targets = labels.iter().flat_map(target).collect();
+        Batch { windows, labels, targets, frames }
     }
 
     #[test]
     fn gradients_are_the_slopes_of_the_loss() {
         let mut random = ChaCha8Rng::seed_from_u64(5);
-        let parameters = Parameters::initial(&mut random);
+        let parameters = parameters::initial(&mut random);
         let batch = batch(6, 1);
-        let weights = [0.8, 0.9, 1.0, 1.1, 1.2, 1.3];
         // The same generator every time, so the same dropout.
-        let loss = |parameters: &Parameters| step(&mut parameters.clone(), &batch, &weights, &mut random.clone());
+        let loss = |parameters: &Parameters| step(&mut parameters.clone(), &batch, &mut random.clone());
         let gradients = loss(&parameters).gradients;
-        for (spec, gradients) in SPECS.iter().zip(&gradients.0).filter(|(spec, _)| spec.trainable) {
+        for (place, (spec, gradients)) in
+            SPECS.iter().zip(&gradients.0).enumerate().filter(|(_, (spec, _))| spec.trainable)
+        {
             // The steepest one: its slope stands out of the rounding.
             let (index, gradient) =
                 gradients.iter().enumerate().max_by(|a, b| a.1.abs().total_cmp(&b.1.abs())).unwrap();
             let at = |delta: f32| {
                 let mut moved = parameters.clone();
-                moved.get_mut(spec.value)[index] += delta;
+                moved.0[place][index] += delta;
                 loss(&moved).loss
             };
             let slope = (at(2e-3) - at(-2e-3)) / 4e-3;
@@ -358,27 +351,16 @@ mod tests {
     #[test]
     fn a_few_steps_learn_a_few_windows() {
         let mut random = ChaCha8Rng::seed_from_u64(5);
-        let mut parameters = Parameters::initial(&mut random);
-        let mut nadam = crate::train::nadam::Nadam::new();
+        let mut parameters = parameters::initial(&mut random);
+        let mut nadam = Optimiser::new(Rule::Nadam, &SPECS);
         let batch = batch(12, 2);
         let losses: Vec<f64> = (0..40)
             .map(|_| {
-                let step = step(&mut parameters, &batch, &[1.0; LABELS], &mut random);
-                nadam.step(&mut parameters, &step.gradients, 5e-3);
+                let step = step(&mut parameters, &batch, &mut random);
+                nadam.step(&SPECS, &mut parameters, &step.gradients, Pace::at(5e-3));
                 step.loss
             })
             .collect();
         assert!(losses[39] < 0.7 * losses[0], "{losses:?}");
-    }
-
-    #[test]
-    fn the_loss_of_the_logits_is_that_of_the_batch() {
-        let logits = [0.3, -1.2, 2.0, 0.0, 0.5, -0.5];
-        let sum: f64 = logits.iter().map(|&z: &f32| f64::from(z).exp()).sum();
-        let expected: f64 = (0..6)
-            .map(|index| if index == 2 { 0.9 + 0.1 / 6.0 } else { 0.1 / 6.0 } * (sum.ln() - f64::from(logits[index])))
-            .sum();
-        assert!((cross_entropy(&logits, 2) - expected).abs() < 1e-6);
-        assert_eq!(count_right(&logits, &[2]), 1);
     }
 }

@@ -4,9 +4,13 @@
 //! forget, cell, dense layers `[out, in]`. The beginnings are Keras's: Glorot uniform kernels, orthogonal recurrent kernels, a
 //! forget gate that is open at first, zero biases.
 
+use std::borrow::Cow;
+
 use rand::RngExt as _;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution as _, StandardNormal};
+
+use crate::train::network::{Parameters, Spec};
 
 /// Values a frame of front end `thesis154`.
 pub(super) const VALUES: usize = 154;
@@ -22,10 +26,11 @@ pub(super) const GATES: usize = 4;
 pub(super) const DENSE: usize = 32;
 /// Emotions told apart.
 pub(super) const LABELS: usize = 6;
+#[cfg(test)]
 /// All values, running statistics included: the thesis's own count.
 pub(super) const COUNT: usize = 33_862;
 
-/// Which value; its number is its place in [`Parameters`].
+/// Which value; its number is its place in [`SPECS`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Name {
     ConvWeight,
@@ -43,93 +48,51 @@ pub(super) enum Name {
     OutputBias,
 }
 
-/// What is known of a value beforehand.
-#[derive(Debug)]
-pub(super) struct Spec {
-    /// Which one.
-    pub(super) value: Name,
-    /// Its name in checkpoints and in the ONNX file.
-    pub(super) name: &'static str,
-    /// Its shape.
-    pub(super) shape: &'static [usize],
-    /// Whether its squares are part of the loss: the kernels that the thesis names.
-    pub(super) decays: bool,
-    /// Whether gradients move it; running statistics follow the batches instead.
-    pub(super) trainable: bool,
-}
-
 /// Every value in the order of [`Name`].
-pub(super) const SPECS: [Spec; 13] = [
-    spec(Name::ConvWeight, "conv.weight", &[FILTERS, VALUES, KERNEL], true, true),
-    spec(Name::ConvBias, "conv.bias", &[FILTERS], false, true),
-    spec(Name::NormScale, "norm.scale", &[FILTERS], false, true),
-    spec(Name::NormShift, "norm.shift", &[FILTERS], false, true),
-    spec(Name::NormMean, "norm.mean", &[FILTERS], false, false),
-    spec(Name::NormVariance, "norm.variance", &[FILTERS], false, false),
-    spec(Name::LstmInput, "lstm.input", &[2, GATES * UNITS, FILTERS], true, true),
-    spec(Name::LstmRecurrent, "lstm.recurrent", &[2, GATES * UNITS, UNITS], false, true),
-    spec(Name::LstmBias, "lstm.bias", &[2, GATES * UNITS], false, true),
-    spec(Name::DenseWeight, "dense.weight", &[DENSE, 2 * UNITS], false, true),
-    spec(Name::DenseBias, "dense.bias", &[DENSE], false, true),
-    spec(Name::OutputWeight, "output.weight", &[LABELS, DENSE], false, true),
-    spec(Name::OutputBias, "output.bias", &[LABELS], false, true),
+pub(super) static SPECS: [Spec; 13] = [
+    spec("conv.weight", &[FILTERS, VALUES, KERNEL], true, true),
+    spec("conv.bias", &[FILTERS], false, true),
+    spec("norm.scale", &[FILTERS], false, true),
+    spec("norm.shift", &[FILTERS], false, true),
+    spec("norm.mean", &[FILTERS], false, false),
+    spec("norm.variance", &[FILTERS], false, false),
+    spec("lstm.input", &[2, GATES * UNITS, FILTERS], true, true),
+    spec("lstm.recurrent", &[2, GATES * UNITS, UNITS], false, true),
+    spec("lstm.bias", &[2, GATES * UNITS], false, true),
+    spec("dense.weight", &[DENSE, 2 * UNITS], false, true),
+    spec("dense.bias", &[DENSE], false, true),
+    spec("output.weight", &[LABELS, DENSE], false, true),
+    spec("output.bias", &[LABELS], false, true),
 ];
 
-/// One `Vec` a value of [`SPECS`]: weights, or what is kept for each of them, such as gradients.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Parameters(pub(super) Vec<Vec<f32>>);
-
-impl Spec {
-    /// Its number of elements.
-    pub(super) fn len(&self) -> usize {
-        self.shape.iter().product()
+impl From<Name> for usize {
+    fn from(name: Name) -> Self {
+        name as Self
     }
 }
 
-impl Parameters {
-    /// All zero.
-    pub(super) fn zeros() -> Self {
-        Self(SPECS.iter().map(|spec| vec![0.0; spec.len()]).collect())
+/// As Keras begins.
+pub(super) fn initial(random: &mut ChaCha8Rng) -> Parameters {
+    let mut all = Parameters::zeros(&SPECS);
+    glorot(all.get_mut(Name::ConvWeight), VALUES * KERNEL, FILTERS * KERNEL, random);
+    all.get_mut(Name::NormScale).fill(1.0);
+    all.get_mut(Name::NormVariance).fill(1.0);
+    for direction in 0..2 {
+        let gates = GATES * UNITS;
+        let input = gates * FILTERS;
+        glorot(&mut all.get_mut(Name::LstmInput)[direction * input..][..input], FILTERS, gates, random);
+        let recurrent = gates * UNITS;
+        orthogonal(&mut all.get_mut(Name::LstmRecurrent)[direction * recurrent..][..recurrent], gates, UNITS, random);
+        // Gates stand in the order input, output, forget, cell.
+        all.get_mut(Name::LstmBias)[direction * gates + 2 * UNITS..][..UNITS].fill(1.0);
     }
-
-    /// As Keras begins.
-    pub(super) fn initial(random: &mut ChaCha8Rng) -> Self {
-        let mut all = Self::zeros();
-        glorot(all.get_mut(Name::ConvWeight), VALUES * KERNEL, FILTERS * KERNEL, random);
-        all.get_mut(Name::NormScale).fill(1.0);
-        all.get_mut(Name::NormVariance).fill(1.0);
-        for direction in 0..2 {
-            let gates = GATES * UNITS;
-            let input = gates * FILTERS;
-            glorot(&mut all.get_mut(Name::LstmInput)[direction * input..][..input], FILTERS, gates, random);
-            let recurrent = gates * UNITS;
-            orthogonal(
-                &mut all.get_mut(Name::LstmRecurrent)[direction * recurrent..][..recurrent],
-                gates,
-                UNITS,
-                random,
-            );
-            // Gates stand in the order input, output, forget, cell.
-            all.get_mut(Name::LstmBias)[direction * gates + 2 * UNITS..][..UNITS].fill(1.0);
-        }
-        glorot(all.get_mut(Name::DenseWeight), 2 * UNITS, DENSE, random);
-        glorot(all.get_mut(Name::OutputWeight), DENSE, LABELS, random);
-        all
-    }
-
-    /// One value.
-    pub(super) fn get(&self, name: Name) -> &[f32] {
-        &self.0[name as usize]
-    }
-
-    /// One value, to be changed.
-    pub(super) fn get_mut(&mut self, name: Name) -> &mut [f32] {
-        &mut self.0[name as usize]
-    }
+    glorot(all.get_mut(Name::DenseWeight), 2 * UNITS, DENSE, random);
+    glorot(all.get_mut(Name::OutputWeight), DENSE, LABELS, random);
+    all
 }
 
-const fn spec(value: Name, name: &'static str, shape: &'static [usize], decays: bool, trainable: bool) -> Spec {
-    Spec { value, name, shape, decays, trainable }
+const fn spec(name: &'static str, shape: &'static [usize], decays: bool, trainable: bool) -> Spec {
+    Spec { name: Cow::Borrowed(name), shape: Cow::Borrowed(shape), decays, trainable }
 }
 
 /// Uniform within ±√(6 / (in + out)) (Glorot and Bengio, 2010).
@@ -170,12 +133,12 @@ mod tests {
     #[test]
     fn the_network_has_as_many_values_as_the_thesis_says() {
         assert_eq!(SPECS.iter().map(Spec::len).sum::<usize>(), COUNT);
-        assert!(SPECS.iter().enumerate().all(|(index, spec)| spec.value as usize == index));
+        assert_eq!(SPECS[Name::OutputBias as usize].name, "output.bias");
     }
 
     #[test]
     fn recurrent_kernels_begin_orthogonal_and_forget_gates_open() {
-        let all = Parameters::initial(&mut ChaCha8Rng::seed_from_u64(1));
+        let all = initial(&mut ChaCha8Rng::seed_from_u64(1));
         for recurrent in all.get(Name::LstmRecurrent).chunks_exact(GATES * UNITS * UNITS) {
             let column = |index: usize| recurrent.iter().skip(index).step_by(UNITS);
             for a in 0..UNITS {

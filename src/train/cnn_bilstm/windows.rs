@@ -8,19 +8,18 @@
 use std::{collections::HashMap, ops::Range};
 
 use clap::ValueEnum;
-use rand::{RngExt as _, SeedableRng as _, seq::SliceRandom as _};
+use rand::{RngExt as _, seq::SliceRandom as _};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
-use super::{
-    net::Batch,
-    prepare::{Instance, Prepared},
-};
 use crate::{
-    corpus::Condition,
-    features::{FrontEnd, Standardization, WindowOptions, assemble::assemble, normalize::Fit},
+    corpus::{Condition, LABELS},
+    features::{FrontEnd, Standardization, WindowOptions, assemble::assemble, listen::RawFrames, normalize::Fit},
+    train::network::{Batch, smoothed},
 };
 
+/// Part of each target that is spread over all labels: the thesis's label smoothing.
+const SMOOTHING: f32 = 0.1;
 /// How often a clip is followed by others.
 const JOINED: f64 = 0.5;
 
@@ -33,18 +32,31 @@ pub enum Windows {
     Clip,
 }
 
+/// One clip as one line carries it.
+#[derive(Debug)]
+pub(in crate::train) struct Instance {
+    /// Its actor, by its place in the list of all.
+    pub(in crate::train) actor: usize,
+    /// Its emotion.
+    pub(in crate::train) label: usize,
+    /// How it arrived.
+    pub(in crate::train) condition: Condition,
+    /// All of its frames, with the gate's decisions as a call has them.
+    pub(in crate::train) raw: RawFrames,
+}
+
 /// Frames of instances, one after another.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Cut {
-    pub(super) label: usize,
+pub(in crate::train) struct Cut {
+    pub(in crate::train) label: usize,
     parts: Vec<(usize, Range<usize>)>,
 }
 
 /// Cuts windows of some actors' clips.
-pub(super) struct Cutter<'a> {
-    prepared: &'a Prepared,
+pub(in crate::train) struct Cutter<'a> {
+    all: &'a [Instance],
     /// The instances that may be used.
-    pub(super) instances: Vec<usize>,
+    pub(in crate::train) instances: Vec<usize>,
     alike: HashMap<(usize, usize, Condition), Vec<usize>>,
     windows: Windows,
     frames: usize,
@@ -54,63 +66,56 @@ pub(super) struct Cutter<'a> {
 #[cfg(test)]
 impl Cut {
     /// Frames of one instance.
-    pub(super) fn of(label: usize, instance: usize, frames: Range<usize>) -> Self {
+    pub(in crate::train) fn of(label: usize, instance: usize, frames: Range<usize>) -> Self {
         Self { label, parts: vec![(instance, frames)] }
     }
-}
-
-/// The generator of one purpose: made of the seed and a number, so that none has to be kept.
-pub(super) fn generator(seed: u64, purpose: u64) -> ChaCha8Rng {
-    let mut random = ChaCha8Rng::seed_from_u64(seed);
-    random.set_stream(purpose);
-    random
 }
 
 impl<'a> Cutter<'a> {
     /// Uses the clips of `actors` only.
     #[expect(clippy::cast_sign_loss, reason = "a window's options are validated")]
-    pub(super) fn new(
-        prepared: &'a Prepared,
-        actors: &[String],
+    pub(in crate::train) fn new(
+        all: &'a [Instance],
+        actors: &[usize],
         windows: Windows,
         front_end: &FrontEnd,
         options: &WindowOptions,
     ) -> Self {
-        let ours = |instance: &Instance| actors.contains(&prepared.actors[instance.actor]);
+        let ours = |instance: &Instance| actors.contains(&instance.actor);
         let instances: Vec<usize> =
-            prepared.instances.iter().enumerate().filter(|(_, one)| ours(one)).map(|(index, _)| index).collect();
+            all.iter().enumerate().filter(|(_, one)| ours(one)).map(|(index, _)| index).collect();
         let mut alike: HashMap<_, Vec<usize>> = HashMap::new();
         for &index in &instances {
-            alike.entry(key(&prepared.instances[index])).or_default().push(index);
+            alike.entry(key(&all[index])).or_default().push(index);
         }
         let rate = front_end.sample_rate_hz() as f32 / front_end.hop_samples() as f32;
         let min_frames = (options.min_seconds * rate).round() as usize;
-        Self { prepared, instances, alike, windows, frames: options.frames, min_frames }
+        Self { all, instances, alike, windows, frames: options.frames, min_frames }
     }
 
     /// How many clips there are of each label.
-    pub(super) fn counts(&self, labels: usize) -> Vec<usize> {
+    pub(in crate::train) fn counts(&self, labels: usize) -> Vec<usize> {
         let mut counts = vec![0; labels];
         for &index in &self.instances {
-            counts[self.prepared.instances[index].label] += 1;
+            counts[self.all[index].label] += 1;
         }
         counts
     }
 
     /// One window of every instance, in their own order.
-    pub(super) fn draw(&self, random: &mut ChaCha8Rng) -> Vec<Cut> {
+    pub(in crate::train) fn draw(&self, random: &mut ChaCha8Rng) -> Vec<Cut> {
         self.instances.iter().map(|&index| self.cut(index, random)).collect()
     }
 
     /// One window of every instance, in random order.
-    pub(super) fn shuffled(&self, random: &mut ChaCha8Rng) -> Vec<Cut> {
+    pub(in crate::train) fn shuffled(&self, random: &mut ChaCha8Rng) -> Vec<Cut> {
         let mut cuts = self.draw(random);
         cuts.shuffle(random);
         cuts
     }
 
     /// The means and deviations over the frames of these windows, padding included.
-    pub(super) fn standardization(&self, cuts: &[Cut], values: usize) -> Standardization {
+    pub(in crate::train) fn standardization(&self, cuts: &[Cut], values: usize) -> Standardization {
         let mut fit = Fit::new(values);
         for cuts in cuts.chunks(64) {
             let windows: Vec<_> = cuts.par_iter().map(|cut| self.assemble(cut, values)).collect();
@@ -120,7 +125,7 @@ impl<'a> Cutter<'a> {
     }
 
     /// The windows, standardised.
-    pub(super) fn batch(&self, cuts: &[Cut], standardization: &Standardization) -> Batch {
+    pub(in crate::train) fn batch(&self, cuts: &[Cut], standardization: &Standardization) -> Batch {
         let values = standardization.mean.len();
         let windows: Vec<Vec<f32>> = cuts
             .par_iter()
@@ -130,11 +135,13 @@ impl<'a> Cutter<'a> {
                 window
             })
             .collect();
-        Batch { windows: windows.concat(), labels: cuts.iter().map(|cut| cut.label).collect(), frames: self.frames }
+        let labels: Vec<usize> = cuts.iter().map(|cut| cut.label).collect();
+        let targets = labels.iter().flat_map(|&label| smoothed(label, LABELS.len(), SMOOTHING)).collect();
+        Batch { windows: windows.concat(), labels, targets, frames: self.frames }
     }
 
     fn cut(&self, index: usize, random: &mut ChaCha8Rng) -> Cut {
-        let instance = &self.prepared.instances[index];
+        let instance = &self.all[index];
         let label = instance.label;
         let all = instance.raw.frames();
         if self.windows == Windows::Clip {
@@ -146,7 +153,7 @@ impl<'a> Cutter<'a> {
             let alike = &self.alike[&key(instance)];
             while total < self.frames {
                 let next = alike[random.random_range(0..alike.len())];
-                let frames = self.prepared.instances[next].raw.frames();
+                let frames = self.all[next].raw.frames();
                 parts.push((next, 0..frames));
                 total += frames;
             }
@@ -157,8 +164,7 @@ impl<'a> Cutter<'a> {
     }
 
     fn assemble(&self, cut: &Cut, values: usize) -> Vec<f32> {
-        let frames =
-            cut.parts.iter().flat_map(|(index, frames)| self.prepared.instances[*index].raw.range(frames.clone()));
+        let frames = cut.parts.iter().flat_map(|(index, frames)| self.all[*index].raw.range(frames.clone()));
         let mut window = vec![0.0; self.frames * values];
         assemble(frames, &mut window);
         window
@@ -200,13 +206,5 @@ mod tests {
         assert_eq!(slice(parts.clone(), 0..16), parts);
         assert_eq!(slice(parts.clone(), 2..9), [(7, 5..10), (8, 0..2)]);
         assert_eq!(slice(parts, 7..13), [(8, 0..5), (9, 0..1)]);
-    }
-
-    #[test]
-    fn generators_of_different_purposes_differ_and_repeat() {
-        let draw = |seed, purpose| generator(seed, purpose).random::<u64>();
-        assert_eq!(draw(1, 2), draw(1, 2));
-        assert_ne!(draw(1, 2), draw(1, 3));
-        assert_ne!(draw(1, 2), draw(2, 2));
     }
 }

@@ -1,0 +1,131 @@
+//! Which clips can be used, and what a recipe makes of each: read once, many at a time.
+
+use std::collections::HashMap;
+
+use rayon::prelude::*;
+
+use crate::{
+    audio::file,
+    corpus::{Clip, audio_hash, tables},
+    model::manifest::sha256_hex,
+};
+
+/// A clip that can be used.
+#[derive(Debug, Clone)]
+pub(super) struct Used {
+    /// Its actor, by the place in [`Clips::actors`].
+    pub(super) actor: usize,
+    /// Its emotion.
+    pub(super) label: usize,
+    /// Its name.
+    pub(super) name: String,
+    /// The hash of its audio.
+    audio: [u8; 32],
+}
+
+/// Which clips are used, and what was made of each.
+#[derive(Debug)]
+pub(super) struct Clips<T> {
+    /// Sorted by name, as the corpus is.
+    pub(super) used: Vec<Used>,
+    /// One of each used clip.
+    pub(super) made: Vec<T>,
+    /// The actors, sorted.
+    pub(super) actors: Vec<String>,
+    /// Clips left out, with the reason.
+    pub(super) left_out: Vec<String>,
+}
+
+/// A recording, mixed to one channel.
+pub(super) struct Heard {
+    /// Whose and what.
+    pub(super) used: Used,
+    /// Within ±1.
+    pub(super) samples: Vec<f32>,
+    /// Of the samples.
+    pub(super) rate_hz: u32,
+}
+
+/// Reads `clips` and has something made of each; `progress` is called once a clip. A clip that is known to be wrong, cannot be read,
+/// is silent, or carries the audio of another label or actor is left out.
+pub(super) fn gather<T: Send>(
+    clips: &[&Clip],
+    make: impl Fn(Heard) -> anyhow::Result<T> + Sync,
+    progress: impl Fn() + Sync,
+) -> Clips<T> {
+    let mut actors: Vec<String> = clips.iter().map(|clip| clip.actor.clone()).collect();
+    actors.sort_unstable();
+    actors.dedup();
+    let read: Vec<Result<(Used, T), String>> = clips
+        .par_iter()
+        .map(|clip| {
+            let actor = actors.binary_search(&clip.actor).expect("every clip's actor is in the list");
+            let read = self::read(clip, actor).and_then(|heard| {
+                let used = heard.used.clone();
+                make(heard).map(|made| (used, made)).map_err(|error| format!("{}: {error:#}", clip.name))
+            });
+            progress();
+            read
+        })
+        .collect();
+    let conflicts = conflicts(&read);
+    let mut gathered = Clips { used: Vec::new(), made: Vec::new(), actors, left_out: Vec::new() };
+    for (read, conflict) in read.into_iter().zip(conflicts) {
+        match read {
+            Err(reason) => gathered.left_out.push(reason),
+            Ok((used, _)) if conflict => {
+                gathered.left_out.push(format!("{}: the same audio has another label or actor elsewhere", used.name));
+            }
+            Ok((used, made)) => {
+                gathered.used.push(used);
+                gathered.made.push(made);
+            }
+        }
+    }
+    gathered
+}
+
+impl<T> Clips<T> {
+    /// How many clips of `actors` are used, and the SHA-256 over their names and audio.
+    pub(super) fn fingerprint(&self, actors: &[String]) -> (usize, String) {
+        let mut bytes = Vec::new();
+        let ours = self.used.iter().filter(|used| actors.contains(&self.actors[used.actor]));
+        let clips = ours.inspect(|used| bytes.extend(used.name.bytes().chain(used.audio))).count();
+        (clips, sha256_hex(&bytes))
+    }
+}
+
+fn read(clip: &Clip, actor: usize) -> Result<Heard, String> {
+    let left_out = |reason: &str| Err(format!("{}: {reason}", clip.name));
+    match tables::problem(&clip.name) {
+        Some(tables::Problem::Conflict) => return left_out("published under two labels"),
+        Some(tables::Problem::Silent) => return left_out("published without sound"),
+        None => {}
+    }
+    let recording = file::read(&clip.path).map_err(|error| chain(&error))?;
+    let rate_hz = recording.sample_rate_hz;
+    let samples = recording.into_mono();
+    if samples.iter().all(|&sample| sample == 0.0) {
+        return left_out("silent");
+    }
+    let used = Used { actor, label: clip.label, name: clip.name.clone(), audio: audio_hash(&samples) };
+    Ok(Heard { used, samples, rate_hz })
+}
+
+/// Which clips share their audio with one of another label or actor.
+fn conflicts<T>(read: &[Result<(Used, T), String>]) -> Vec<bool> {
+    let mut seen: HashMap<[u8; 32], Vec<&Used>> = HashMap::new();
+    for (used, _) in read.iter().flatten() {
+        seen.entry(used.audio).or_default().push(used);
+    }
+    let differs =
+        |used: &Used| seen[&used.audio].iter().any(|other| (other.label, other.actor) != (used.label, used.actor));
+    read.iter().map(|read| read.as_ref().is_ok_and(|(used, _)| differs(used))).collect()
+}
+
+fn chain(error: &file::Error) -> String {
+    match std::error::Error::source(error) {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    }
+}
