@@ -22,6 +22,12 @@ pub(crate) struct Args {
     /// Actors to stop and calibrate by [default: the built-in division]
     #[arg(long, value_name = "LIST")]
     valid_actors: Option<String>,
+    /// Cross-validate over so many folds of the actors instead; scores go to OUT/folds.json. With --resume folds that are done stay.
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(3..))]
+    folds: Option<u32>,
+    /// Run this fold only, counted from 0: folds may run side by side
+    #[arg(long, value_name = "N", requires = "folds")]
+    fold: Option<u32>,
     /// Epochs at most [default: the recipe's own number]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     epochs: Option<u32>,
@@ -34,12 +40,12 @@ pub(crate) struct Args {
     /// What computes.
     #[arg(long, value_enum, default_value_t = Device::Cpu)]
     device: Device,
-    /// Which lines the model is for.
-    #[arg(long, value_enum, default_value_t = Bandwidth::Both)]
-    bandwidth: Bandwidth,
-    /// Which windows it learns from.
-    #[arg(long, value_enum, default_value_t = Windows::Served)]
-    windows: Windows,
+    /// Which lines a cnn-bilstm is for [default: both]; telephone is for the telephone
+    #[arg(long, value_enum)]
+    bandwidth: Option<Bandwidth>,
+    /// Which windows a cnn-bilstm learns from [default: served]
+    #[arg(long, value_enum)]
+    windows: Option<Windows>,
     /// Print one JSON object an epoch, and one at the end.
     #[arg(long)]
     json: bool,
@@ -99,13 +105,16 @@ mod with_trainer {
     use serde_json::json;
     use undertone::{
         corpus::parse_actors,
-        train::{self, Epoch, Event, Lines, Options, Trained},
+        train::{self, CrossValidation, Epoch, Event, Folds, Lines, Options, Trained},
     };
 
     use super::{super::print, Args, Bandwidth, Device, Recipe, Windows};
 
     pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         let Device::Cpu = args.device;
+        if args.recipe == Recipe::Telephone && (args.bandwidth.is_some() || args.windows.is_some()) {
+            anyhow::bail!("--bandwidth and --windows are options of cnn-bilstm: leave them out for telephone");
+        }
         let list = |list: Option<&String>| list.map(|list| parse_actors(list)).transpose();
         let options = Options {
             recipe: match args.recipe {
@@ -116,15 +125,16 @@ mod with_trainer {
             valid_actors: list(args.valid_actors.as_ref())?,
             data: args.data,
             out: args.out,
+            test_actors: None,
             epochs: args.epochs,
             seed: args.seed,
             resume: args.resume,
-            lines: match args.bandwidth {
+            lines: match args.bandwidth.unwrap_or(Bandwidth::Both) {
                 Bandwidth::Wide => Lines::Wide,
                 Bandwidth::Telephone => Lines::Telephone,
                 Bandwidth::Both => Lines::Both,
             },
-            windows: match args.windows {
+            windows: match args.windows.unwrap_or(Windows::Served) {
                 Windows::Served => train::Windows::Served,
                 Windows::Clip => train::Windows::Clip,
             },
@@ -134,6 +144,12 @@ mod with_trainer {
         let asked = Arc::clone(&stop);
         ctrlc::set_handler(move || asked.store(true, Ordering::Relaxed)).context("cannot watch for Ctrl-C")?;
         let watcher = Watcher::new(args.json)?;
+        if let Some(of) = args.folds {
+            let folds = Folds { of, only: args.fold };
+            let all = train::cross_validate(&options, folds, &stop, &|event| watcher.tell(&event))?;
+            watcher.finish()?;
+            return end_folds(&all, &options.out, args.json);
+        }
         let trained = train::run(&options, &stop, &|event| watcher.tell(&event))?;
         watcher.finish()?;
         end(&trained, args.json)
@@ -229,6 +245,28 @@ mod with_trainer {
             ))?;
         }
         print(trained.dir.display())
+    }
+
+    fn end_folds(all: &CrossValidation, out: &std::path::Path, json: bool) -> anyhow::Result<()> {
+        if json {
+            return print(serde_json::to_string(all)?);
+        }
+        for mean in &all.means {
+            print(format!(
+                "{} of {} folds, {}, {}, {}: UAR {:.1} % ({:.1} to {:.1})  ECE {:.3}  surer half {:.1} %",
+                all.run.len(),
+                all.folds,
+                mean.condition,
+                mean.baseline,
+                mean.window,
+                mean.uar * 100.0,
+                mean.uar_lowest * 100.0,
+                mean.uar_highest * 100.0,
+                mean.ece,
+                mean.accuracy_at_half_coverage * 100.0,
+            ))?;
+        }
+        print(out.join("folds.json").display())
     }
 
     /// The command as it was given, for whoever wants to repeat it.

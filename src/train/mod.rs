@@ -22,6 +22,7 @@ mod clips;
 mod cnn_bilstm;
 mod export;
 mod fit;
+mod folds;
 mod network;
 mod optimiser;
 mod recipe;
@@ -32,6 +33,7 @@ mod tests;
 
 pub use cnn_bilstm::Windows;
 pub use fit::Epoch;
+pub use folds::{CrossValidation, Folds, cross_validate};
 pub use recipe::Recipe;
 
 use crate::{
@@ -80,6 +82,8 @@ pub struct Options {
     pub train_actors: Option<Vec<String>>,
     /// Actors to stop and calibrate by.
     pub valid_actors: Option<Vec<String>>,
+    /// Actors to score at last, who neither train nor calibrate.
+    pub test_actors: Option<Vec<String>>,
     /// Epochs at most; the recipe's own number if not told.
     pub epochs: Option<u32>,
     /// Of everything random.
@@ -128,6 +132,8 @@ pub struct Trained {
     pub manifest: Manifest,
     /// Its scores on the validation actors.
     pub scores: Vec<Outcome>,
+    /// Its scores on the test actors, if there are some.
+    pub test_scores: Vec<Outcome>,
 }
 
 /// All that a recipe needs beside its own options.
@@ -161,6 +167,10 @@ pub fn run(options: &Options, stop: &AtomicBool, tell: &(dyn Fn(Event<'_>) + Syn
     fs::create_dir_all(&options.out).with_context(|| format!("cannot make the folder {}", options.out.display()))?;
     let corpus = Corpus::open(&options.data)?;
     let split = split(&corpus.actors(), options.train_actors.as_deref(), options.valid_actors.as_deref())?;
+    let test = options.test_actors.as_deref().unwrap_or_default();
+    if let Some(shared) = test.iter().find(|actor| split.train.contains(actor) || split.valid.contains(actor)) {
+        return Err(crate::corpus::Error::Shared(shared.clone()).into());
+    }
     options.recipe.train(&Work { options, runtime, corpus, split, stop }, tell)
 }
 
@@ -221,7 +231,9 @@ impl Work<'_> {
             manifest.metrics.extend(figures("valid_windows", &windows));
         }
 
-        let scores = self.score(&manifest, &file, sides, &sketch)?;
+        // The validation clips that the training did not leave out.
+        let scores =
+            self.score(&manifest, &file, &sketch, |clip| sides.valid_names.binary_search(&clip.name).is_ok())?;
         for outcome in &scores {
             let name = format!("valid_{}_{}", outcome.condition.as_str(), outcome.window);
             manifest.metrics.extend(figures(&name, &outcome.scores));
@@ -230,7 +242,11 @@ impl Work<'_> {
         manifest.save(&options.out)?;
         let card = card::write(&card::Facts { manifest: &manifest, options, sketch: &sketch, sides, scores: &scores });
         checkpoint::replace(&options.out.join("MODEL_CARD.md"), card.as_bytes())?;
-        Ok(Trained { dir: options.out.clone(), manifest, scores })
+        let test_scores = match &options.test_actors {
+            Some(actors) => self.score(&manifest, &file, &sketch, |clip| actors.contains(&clip.actor))?,
+            None => Vec::new(),
+        };
+        Ok(Trained { dir: options.out.clone(), manifest, scores, test_scores })
     }
 
     /// All that decides what an epoch does; a run with another may not be gone on with.
@@ -249,13 +265,17 @@ impl Work<'_> {
         )
     }
 
-    fn score(&self, manifest: &Manifest, file: &[u8], sides: &Sides, sketch: &Sketch) -> anyhow::Result<Vec<Outcome>> {
+    fn score(
+        &self,
+        manifest: &Manifest,
+        file: &[u8],
+        sketch: &Sketch,
+        of: impl Fn(&Clip) -> bool,
+    ) -> anyhow::Result<Vec<Outcome>> {
         let mut session = Session::from_network(self.runtime, manifest, file, &SessionOptions::default())?;
         let options =
             evaluate::Options { conditions: sketch.conditions.clone(), windows: sketch.windows.clone(), gate: false };
-        // The validation clips that the training did not leave out.
-        let clips: Vec<&Clip> =
-            self.corpus.clips.iter().filter(|clip| sides.valid_names.binary_search(&clip.name).is_ok()).collect();
+        let clips: Vec<&Clip> = self.corpus.clips.iter().filter(|clip| of(clip)).collect();
         Ok(evaluate::evaluate(manifest, &mut session, &clips, &options, &mut Vec::new(), || {})?)
     }
 

@@ -12,9 +12,9 @@ use std::{
 use safetensors::SafeTensors;
 
 use super::{
-    CHECKPOINT_FILE, Epoch, Event, Lines, NETWORK_FILE, Options, Recipe, Trained, Windows, clips,
+    CHECKPOINT_FILE, Epoch, Event, Folds, Lines, NETWORK_FILE, Options, Recipe, Trained, Windows, clips,
     cnn_bilstm::{self, Cut, Cutter, Instance},
-    run,
+    cross_validate, run,
 };
 use crate::{
     corpus::{Clip, Condition, Corpus, Scene, line::Babble},
@@ -33,6 +33,7 @@ fn options(data: &Path, out: &Path, epochs: u32) -> Options {
         out: out.to_owned(),
         train_actors: Some(vec!["1002".into(), "1015".into()]),
         valid_actors: Some(vec!["1066".into()]),
+        test_actors: None,
         epochs: Some(epochs),
         seed: 3,
         resume: false,
@@ -136,6 +137,33 @@ fn the_telephone_recipe_learns_resumes_and_can_be_served() {
     let longer = Options { resume: true, epochs: Some(5), ..options(parts.path()) };
     let error = format!("{:#}", run(&longer, &AtomicBool::new(false), &|_| {}).unwrap_err());
     assert!(error.contains("other options"), "{error}");
+}
+
+#[test]
+fn folds_test_every_actor_once_and_go_on_where_they_stopped() {
+    let out = tempfile::tempdir().unwrap();
+    let whole = Options { train_actors: None, valid_actors: None, ..options(&recordings(), out.path(), 1) };
+    let quiet = |_: Event<'_>| {};
+    let second = Folds { of: 3, only: Some(1) };
+    let one = cross_validate(&whole, second, &AtomicBool::new(false), &quiet).unwrap();
+    assert_eq!(one.run.len(), 1);
+    let trained = AtomicUsize::new(0);
+    let count = |event: Event<'_>| {
+        if matches!(event, Event::EpochDone(_)) {
+            trained.fetch_add(1, Ordering::Relaxed);
+        }
+    };
+    let resumed = Options { resume: true, ..whole.clone() };
+    let all = cross_validate(&resumed, Folds { of: 3, only: None }, &AtomicBool::new(false), &count).unwrap();
+    assert_eq!(trained.load(Ordering::Relaxed), 2, "the second fold was there already");
+    let tested: Vec<&str> = all.run.iter().flat_map(|fold| &fold.test_actors).map(String::as_str).collect();
+    assert_eq!(tested, ["1002", "1015", "1066"]);
+    assert!(all.run.iter().all(|fold| fold.valid_actors != fold.test_actors && fold.results.len() == 4));
+    assert_eq!(all.means.len(), 4);
+    assert!(out.path().join("folds.json").is_file());
+    let named = Options { test_actors: Some(vec!["1002".into()]), ..options(&recordings(), out.path(), 1) };
+    let error = run(&named, &AtomicBool::new(false), &quiet).unwrap_err().to_string();
+    assert!(error.contains("1002 is on both sides"), "{error}");
 }
 
 #[test]

@@ -145,7 +145,11 @@ mod tests {
             // Along the gradient itself the slope is its length.
             let gradient = &gradients.0[place];
             let length = gradient.iter().map(|g| f64::from(*g) * f64::from(*g)).sum::<f64>().sqrt();
-            assert!(length > 1e-5, "{}: {length}", spec.name);
+            // What is added to a channel's attention at every frame changes nothing.
+            assert!(length > 1e-5 || spec.name == "attention.1.bias", "{}: {length}", spec.name);
+            if length < 1e-5 {
+                continue;
+            }
             let slope = |reach: f64| {
                 let at = |way: f64| {
                     let mut moved = parameters.clone();
