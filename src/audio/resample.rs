@@ -1,17 +1,23 @@
-//! Sample-rate conversion of a stream, by overlapping FFT blocks (rubato's `Fft`).
+//! Sample-rate conversion of a stream, by overlapping FFT blocks.
 //!
-//! The converter works on blocks of 20 ms (the least multiple of both rates' common period that is at least so long and even) with
+//! The converter works on blocks of 20 ms (the least multiple of both rates' common period that is at least so long) with
 //! a linear-phase low-pass filter as long as a block. Its delay, half a block, is taken out: output sample 0 belongs to input
 //! sample 0 exactly. What remains is look-ahead: an output sample is told once the block it depends on is full, 10 to 30 ms of
 //! input later; [`Resampler::input_needed`] says it to the sample. 20 ms is a telephone packet, and at 8 kHz a shorter filter
-//! would cut speech above 3.4 kHz. Rates without a common divisor of 50 Hz or more have longer blocks, so a longer look-ahead.
+//! would cut speech above 3.4 kHz. Rates without a common divisor of 50 Hz have longer blocks, so a longer look-ahead: without one of
+//! [`LEAST_DIVISOR_HZ`] it would be too long for a call, and only whole recordings are converted.
 //!
 //! Blocks are counted from the stream's beginning, so the output is the same to the bit however the input is cut.
 
-use rubato::{Fft, FixedSync, Resampler as _, audioadapter_buffers::direct::InterleavedSlice};
+mod blocks;
+
+use blocks::Blocks;
 
 /// Rates that are converted, both ends included: telephone to studio.
 pub const RATES_HZ: std::ops::RangeInclusive<u32> = 8_000..=48_000;
+
+/// Least common divisor of a stream's rates: blocks are no longer than 40 ms then.
+pub const LEAST_DIVISOR_HZ: u32 = 25;
 
 /// Blocks a second at most: 20 ms each.
 const BLOCKS_PER_SECOND: u32 = 50;
@@ -27,6 +33,19 @@ pub enum Error {
         /// The target's rate.
         to_hz: u32,
     },
+    /// A stream's rates whose blocks would be too long.
+    #[error(
+        "cannot resample a stream from {from_hz} Hz to {to_hz} Hz without hearing {block_ms} ms ahead: send a rate that is a multiple of \
+         {LEAST_DIVISOR_HZ} Hz, such as 8000, 16000 or 44100"
+    )]
+    LookAhead {
+        /// The source's rate.
+        from_hz: u32,
+        /// The target's rate.
+        to_hz: u32,
+        /// How long a block would be.
+        block_ms: u32,
+    },
 }
 
 /// Converts a stream from one rate to another; its delay is already taken out: output sample 0 belongs to input sample 0.
@@ -39,26 +58,32 @@ pub struct Resampler {
     blocks: Option<Blocks>,
 }
 
-/// The block converter and what waits to fill its next block.
-struct Blocks {
-    fft: Fft<f32>,
-    input: Vec<f32>,
-    filled: usize,
-    output: Vec<f32>,
-    /// The first block's output, which comes before output sample 0, is still to be dropped.
-    first: bool,
-}
-
 impl Resampler {
     /// A converter between two rates; equal rates pass through.
     ///
     /// # Errors
-    /// [`Error::Rate`] when either rate is outside [`RATES_HZ`].
+    /// [`Error::Rate`] when either rate is outside [`RATES_HZ`], [`Error::LookAhead`] when they have no common divisor of
+    /// [`LEAST_DIVISOR_HZ`].
     pub fn new(from_hz: u32, to_hz: u32) -> Result<Self, Error> {
+        let divisor = greatest_common_divisor(from_hz, to_hz);
+        if divisor < LEAST_DIVISOR_HZ && RATES_HZ.contains(&from_hz) && RATES_HZ.contains(&to_hz) {
+            return Err(Error::LookAhead { from_hz, to_hz, block_ms: 1_000 / divisor });
+        }
+        Self::of_any_rates(from_hz, to_hz)
+    }
+
+    /// The same, however long its blocks are.
+    fn of_any_rates(from_hz: u32, to_hz: u32) -> Result<Self, Error> {
         if !RATES_HZ.contains(&from_hz) || !RATES_HZ.contains(&to_hz) {
             return Err(Error::Rate { from_hz, to_hz });
         }
-        let blocks = if from_hz == to_hz { None } else { Some(Blocks::new(from_hz, to_hz)?) };
+        let blocks = (from_hz != to_hz).then(|| {
+            let divisor = greatest_common_divisor(from_hz, to_hz);
+            // As many of the rates' common periods as fill a block.
+            let periods = from_hz.div_ceil(BLOCKS_PER_SECOND).div_ceil(from_hz / divisor);
+            let block = |hz: u32| (hz / divisor * periods) as usize;
+            Blocks::new(block(from_hz), block(to_hz))
+        });
         Ok(Self { from_hz: from_hz.into(), to_hz: to_hz.into(), received: 0, told: 0, blocks })
     }
 
@@ -92,69 +117,17 @@ impl Resampler {
         match &self.blocks {
             None => output_samples,
             Some(_) if output_samples == 0 => 0,
-            Some(blocks) => {
-                let (block_in, block_out) = (blocks.input.len() as u64, blocks.output.len() as u64);
-                (output_samples.div_ceil(block_out) + 1) * block_in - block_in / 2
-            }
+            Some(blocks) => blocks.input_needed(output_samples),
         }
     }
 }
 
-impl Blocks {
-    fn new(from_hz: u32, to_hz: u32) -> Result<Self, Error> {
-        let period = from_hz / greatest_common_divisor(from_hz, to_hz);
-        let mut block = from_hz.div_ceil(BLOCKS_PER_SECOND).next_multiple_of(period);
-        // The filter's delay is half a block, to be taken out in whole samples.
-        if !block.is_multiple_of(2) {
-            block = if period.is_multiple_of(2) { block + period } else { block.next_multiple_of(2 * period) };
-        }
-        let (from, to) = (from_hz as usize, to_hz as usize);
-        let fft =
-            Fft::new_custom(from, to, block as usize, 1, 1, rubato::WindowFunction::BlackmanHarris2, FixedSync::Both)
-                .map_err(|_| Error::Rate { from_hz, to_hz })?;
-        let (block_in, block_out) = (fft.fft_size_in(), fft.fft_size_out());
-        // Half a block of silence ahead of the stream and the filter's own half make a delay of one block, which is dropped.
-        Ok(Self { fft, input: vec![0.0; block_in], filled: block_in / 2, output: vec![0.0; block_out], first: true })
-    }
-
-    fn push(&mut self, mut input: &[f32], out: &mut Vec<f32>) {
-        while !input.is_empty() {
-            let (part, rest) = input.split_at(input.len().min(self.input.len() - self.filled));
-            self.input[self.filled..self.filled + part.len()].copy_from_slice(part);
-            self.filled += part.len();
-            input = rest;
-            if self.filled == self.input.len() {
-                self.convert(out);
-            }
-        }
-    }
-
-    fn fill_with_silence(&mut self, out: &mut Vec<f32>) {
-        self.input[self.filled..].fill(0.0);
-        self.convert(out);
-    }
-
-    fn convert(&mut self, out: &mut Vec<f32>) {
-        self.filled = 0;
-        let (block_in, block_out) = (self.input.len(), self.output.len());
-        let input = InterleavedSlice::new(&self.input, 1, block_in).expect("a block is as long as its slice");
-        let mut output =
-            InterleavedSlice::new_mut(&mut self.output, 1, block_out).expect("a block is as long as its slice");
-        self.fft.process_into_buffer(&input, &mut output, None).expect("blocks have the converter's own sizes");
-        if self.first {
-            self.first = false;
-        } else {
-            out.extend_from_slice(&self.output);
-        }
-    }
-}
-
-/// Converts a whole recording, by the same code as a stream.
+/// Converts a whole recording, by the same code as a stream; between any two rates, since it waits for nothing.
 ///
 /// # Errors
 /// [`Error::Rate`] when either rate is outside [`RATES_HZ`].
 pub fn resample(samples: &[f32], from_hz: u32, to_hz: u32) -> Result<Vec<f32>, Error> {
-    let mut resampler = Resampler::new(from_hz, to_hz)?;
+    let mut resampler = Resampler::of_any_rates(from_hz, to_hz)?;
     let expected = (samples.len() as u64 * u64::from(to_hz)).div_ceil(from_hz.into());
     // A block more: finishing fills the last one before it cuts it.
     let mut out = Vec::with_capacity(usize::try_from(expected).unwrap_or_default() + to_hz as usize / 10);
@@ -266,7 +239,23 @@ mod tests {
     }
 
     #[test]
-    fn rates_with_no_common_divisor_still_convert() {
+    fn a_stream_whose_blocks_would_last_too_long_is_refused() {
+        for (from, to) in [(8_009, 22_050), (8_009, 8_000), (16_001, 22_050), (44_099, 8_000)] {
+            let message = Resampler::new(from, to).err().expect("refused").to_string();
+            assert!(message.contains(&from.to_string()) && message.contains("1000 ms"), "{message}");
+            assert!(message.contains("multiple of 25 Hz"), "{message}");
+        }
+        for from in (8_000..=48_000).step_by(25) {
+            for to in [8_000, 22_050] {
+                let resampler = Resampler::new(from, to).expect("a multiple of 25 Hz");
+                let ahead = f64::from(u32::try_from(resampler.input_needed(1)).expect("small")) / f64::from(from);
+                assert!(ahead <= 0.0601, "{ahead} s from {from} to {to}");
+            }
+        }
+    }
+
+    #[test]
+    fn recordings_at_rates_with_no_common_divisor_still_convert() {
         let out = resample(&tone(440.0, 8_011, 16_022), 8_011, 22_050).expect("supported");
         assert_eq!(out.len(), 44_100);
         let expected = tone(440.0, 22_050, out.len());

@@ -1,7 +1,13 @@
-//! Power spectrum → bands: triangles that overlap their neighbours' halves, so that most weights are 0 and none of those is kept.
+//! Power spectrum → bands: triangles that overlap their neighbours' halves, so that most weights are 0 and few of those are kept.
 
-/// Filters whose non-zero weights lie side by side.
+use super::lanes::{LANES, dot};
+
+/// Zeros behind a spectrum: a group of the widest lanes.
+const PADDING: usize = 32;
+
+/// Filters whose weights lie side by side, each filled up with 0 to a whole group of lanes.
 pub(super) struct Bank {
+    bins: usize,
     weights: Vec<f32>,
     bands: Vec<Band>,
 }
@@ -23,18 +29,28 @@ impl Bank {
                 let first_bin = heard.next().unwrap_or_default();
                 let last_bin = heard.next_back().unwrap_or(first_bin);
                 weights.extend((first_bin..=last_bin).map(|bin| weight(band, bin)));
+                weights.resize(weights.len().next_multiple_of(LANES), 0.0);
                 Band { first_bin, weights: begin..weights.len() }
             })
             .collect();
-        Self { weights, bands }
+        Self { bins, weights, bands }
     }
 
-    /// The power in each band.
+    /// A power spectrum of 0, with room behind its bins that stays 0: as much as any sum over it runs beyond.
+    pub(super) fn spectrum(&self) -> Vec<f32> {
+        vec![0.0; self.spectrum_len()]
+    }
+
+    /// How long that is.
+    pub(super) fn spectrum_len(&self) -> usize {
+        self.bins + PADDING
+    }
+
+    /// The power in each band of a [`Bank::spectrum`].
+    #[inline(always)]
     pub(super) fn apply(&self, power: &[f32], bands: &mut [f32]) {
         for (sum, band) in bands.iter_mut().zip(&self.bands) {
-            let weights = &self.weights[band.weights.clone()];
-            let bins = &power[band.first_bin..band.first_bin + weights.len()];
-            *sum = weights.iter().zip(bins).map(|(weight, power)| weight * power).sum();
+            *sum = dot::<LANES>(&self.weights[band.weights.clone()], &power[band.first_bin..]);
         }
     }
 }

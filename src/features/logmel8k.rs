@@ -7,13 +7,17 @@
 //! What looks further than one frame is done when a window is assembled ([`super::memory`]): bands are clamped below the loudest heard,
 //! and the [`super::baseline`] is subtracted.
 
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::{
+    cell::RefCell,
+    sync::{Arc, Mutex, PoisonError, Weak},
+};
 
+use pulp::{Arch, Simd, WithSimd};
 use realfft::{RealFftPlanner, RealToComplex, num_complex::Complex32};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::{Error, bank::Bank, raw::RawFrame};
+use super::{Error, bank::Bank, lanes::ln_in_place, raw::RawFrame};
 
 #[cfg(test)]
 mod tests;
@@ -56,11 +60,29 @@ pub(super) struct Extractor {
     /// The samples of the frame under way.
     samples: Zeroizing<Vec<f32>>,
     filled: usize,
-    padded: Zeroizing<Vec<f32>>,
+    bands: Vec<f32>,
+}
+
+/// What one frame is analysed in. A thread has one, for all its legs: a thousand would drive each other out of the caches.
+#[derive(Default)]
+struct Buffers {
+    padded: Vec<f32>,
     bins: Vec<Complex32>,
     scratch: Vec<Complex32>,
     power: Vec<f32>,
-    bands: Vec<f32>,
+}
+
+thread_local! {
+    static BUFFERS: RefCell<Buffers> = RefCell::default();
+}
+
+/// What becomes of a spectrum.
+struct Bands<'a> {
+    bins: &'a [Complex32],
+    power: &'a mut [f32],
+    bank: &'a Bank,
+    least_power: f32,
+    bands: &'a mut [f32],
 }
 
 /// What the legs of one model share.
@@ -139,10 +161,6 @@ impl Extractor {
         Self {
             samples: Zeroizing::new(vec![0.0; options.frame_samples]),
             filled: 0,
-            padded: Zeroizing::new(plan.fft.make_input_vec()),
-            bins: plan.fft.make_output_vec(),
-            scratch: plan.fft.make_scratch_vec(),
-            power: vec![0.0; options.fft_samples / 2 + 1],
             bands: vec![0.0; options.mel_bands],
             plan,
         }
@@ -167,22 +185,40 @@ impl Extractor {
 
     /// The frame's bands.
     fn analyse(&mut self) {
-        let Plan { options, window, fft, bank } = &*self.plan;
-        let (frame, behind) = self.padded.split_at_mut(window.len());
-        for ((padded, sample), weight) in frame.iter_mut().zip(self.samples.iter()).zip(window) {
-            *padded = sample * weight;
-        }
-        // The FFT worked in here.
-        behind.fill(0.0);
-        fft.process_with_scratch(&mut self.padded, &mut self.bins, &mut self.scratch)
-            .expect("the plan made the buffers");
-        for (power, bin) in self.power.iter_mut().zip(&self.bins) {
+        let Self { plan, samples, bands, .. } = self;
+        let Plan { options, window, fft, bank } = &**plan;
+        BUFFERS.with_borrow_mut(|Buffers { padded, bins, scratch, power }| {
+            // No cost while all legs of a thread are of one model.
+            padded.resize(options.fft_samples, 0.0);
+            bins.resize(options.fft_samples / 2 + 1, Complex32::ZERO);
+            scratch.resize(fft.get_scratch_len(), Complex32::ZERO);
+            if power.len() != bank.spectrum_len() {
+                *power = vec![0.0; bank.spectrum_len()];
+            }
+            let (frame, behind) = padded.split_at_mut(window.len());
+            for ((padded, sample), weight) in frame.iter_mut().zip(samples.iter()).zip(window) {
+                *padded = sample * weight;
+            }
+            // The FFT worked in here.
+            behind.fill(0.0);
+            fft.process_with_scratch(padded, bins, scratch).expect("the buffers are as long as the plan says");
+            Arch::new().dispatch(Bands { bins, power, bank, least_power: options.least_power, bands });
+        });
+    }
+}
+
+impl WithSimd for Bands<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let Self { bins, power, bank, least_power, bands } = self;
+        for (power, bin) in power.iter_mut().zip(bins) {
             *power = bin.norm_sqr();
         }
-        bank.apply(&self.power, &mut self.bands);
-        for band in &mut self.bands {
-            *band = (*band + options.least_power).ln();
-        }
+        bank.apply(power, bands);
+        bands.iter_mut().for_each(|band| *band += least_power);
+        ln_in_place(bands);
     }
 }
 

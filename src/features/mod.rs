@@ -23,6 +23,7 @@ mod chroma;
 mod frame;
 #[cfg(test)]
 mod golden;
+mod lanes;
 pub mod listen;
 pub mod logmel8k;
 mod mel;

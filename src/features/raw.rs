@@ -29,7 +29,7 @@ pub struct RawSequence {
 
 /// Makes raw frames of a stream at the front end's own rate, without allocating.
 pub(super) enum Extractor {
-    Thesis154(Box<thesis154::Extractor>),
+    Thesis154(Box<thesis154::Extractor<f32>>),
     Logmel8k(Box<logmel8k::Extractor>),
 }
 

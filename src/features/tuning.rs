@@ -5,7 +5,7 @@
 
 use super::{
     frame::Framer,
-    spectrum::Spectrum,
+    spectrum,
     thesis154::{BINS, CHROMA, FRAME_SAMPLES, SAMPLE_RATE_HZ},
 };
 
@@ -27,11 +27,10 @@ struct Peak {
 /// The tuning in parts of a semitone, -0.5 to 0.49; 0 where no pitch is heard.
 pub(super) fn estimate(samples: &[f32]) -> f64 {
     let mut peaks = Vec::new();
-    let mut spectrum = Spectrum::new();
     let mut power = [0.0; BINS];
     let mut framer = Framer::new();
     let mut take = |frame: super::frame::Frame<'_>| {
-        spectrum.rounded_power(frame.samples, &mut power);
+        spectrum::rounded_power(frame.samples, &mut power);
         find_peaks(&power, &mut peaks);
     };
     framer.push(samples, &mut take);

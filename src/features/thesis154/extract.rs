@@ -1,16 +1,23 @@
 //! Samples at 22,050 Hz → raw frames: mel bands in dB without any floor, chroma, changes of sign, peak; and corrections of its
 //! changes of sign, mostly none.
 
-use std::sync::{Arc, LazyLock};
+use std::{
+    cell::RefCell,
+    marker::PhantomData,
+    sync::{Arc, LazyLock},
+};
 
-use super::{BINS, CHROMA, MEL};
+use pulp::{Arch, Simd, WithSimd};
+
+use super::{CHROMA, MEL};
 use crate::features::{
     bank::Bank,
     chroma::ChromaBank,
     frame::{Frame, Framer},
+    lanes::ln_in_place,
     mel,
     raw::RawFrame,
-    spectrum::Spectrum,
+    spectrum::{self, Precision},
 };
 
 /// Values a raw frame.
@@ -26,61 +33,78 @@ pub(in crate::features) const RAW_PEAK_AT: usize = MEL + CHROMA + 1;
 static MEL_BANK: LazyLock<Bank> = LazyLock::new(mel::bank);
 static UNTUNED: LazyLock<Arc<ChromaBank>> = LazyLock::new(|| Arc::new(ChromaBank::new(0.0)));
 
-/// Makes raw frames of a stream without allocating.
-pub(in crate::features) struct Extractor {
+thread_local! {
+    /// The spectrum at hand.
+    static POWER: RefCell<Vec<f32>> = RefCell::new(MEL_BANK.spectrum());
+}
+
+/// Makes raw frames of a stream without allocating, with spectra of precision `T`.
+pub(in crate::features) struct Extractor<T: Precision> {
     framer: Framer,
     analysis: Analysis,
+    precision: PhantomData<T>,
 }
 
 struct Analysis {
-    spectrum: Spectrum,
     chroma: Arc<ChromaBank>,
-    power: Box<[f32; BINS]>,
     raw: [f32; RAW_VALUES],
     faint: Vec<f32>,
 }
 
-impl Extractor {
+/// What becomes of a power spectrum.
+struct Bands<'a> {
+    power: &'a [f32],
+    chroma_bank: &'a ChromaBank,
+    raw: &'a mut [f32; RAW_VALUES],
+}
+
+impl<T: Precision> Extractor<T> {
     /// Chroma is computed for `tuning`, in parts of a semitone.
     pub(in crate::features) fn new(tuning: f64) -> Self {
         let chroma = if tuning == 0.0 { Arc::clone(&UNTUNED) } else { Arc::new(ChromaBank::new(tuning)) };
-        let analysis = Analysis {
-            spectrum: Spectrum::new(),
-            chroma,
-            power: Box::new([0.0; BINS]),
-            raw: [0.0; RAW_VALUES],
-            faint: Vec::new(),
-        };
-        Self { framer: Framer::new(), analysis }
+        let analysis = Analysis { chroma, raw: [0.0; RAW_VALUES], faint: Vec::new() };
+        Self { framer: Framer::new(), analysis, precision: PhantomData }
     }
 
     /// Takes samples in and tells each raw frame that they complete.
     pub(in crate::features) fn push(&mut self, samples: &[f32], mut tell: impl FnMut(RawFrame<'_>)) {
-        let Self { framer, analysis } = self;
-        framer.push(samples, |frame| tell(analysis.raw_frame(&frame)));
+        let Self { framer, analysis, .. } = self;
+        framer.push(samples, |frame| tell(analysis.raw_frame::<T>(&frame)));
     }
 
     /// Ends the stream with silence: `1 + samples / 512` frames in all.
     pub(in crate::features) fn finish(&mut self, mut tell: impl FnMut(RawFrame<'_>)) {
-        let Self { framer, analysis } = self;
-        framer.finish(|frame| tell(analysis.raw_frame(&frame)));
+        let Self { framer, analysis, .. } = self;
+        framer.finish(|frame| tell(analysis.raw_frame::<T>(&frame)));
     }
 }
 
 impl Analysis {
-    fn raw_frame(&mut self, frame: &Frame<'_>) -> RawFrame<'_> {
-        self.spectrum.power(frame.samples, &mut self.power);
-        let (mel, rest) = self.raw.split_at_mut(RAW_CHROMA_AT);
-        MEL_BANK.apply(&*self.power, mel);
-        for band in mel.iter_mut() {
-            // The least normal number keeps silence finite; no window's level lifts it to the floor of 1e-10.
-            *band = 10.0 * band.max(f32::MIN_POSITIVE).log10();
-        }
-        self.chroma.apply(&self.power, &mut rest[..CHROMA]);
+    fn raw_frame<T: Precision>(&mut self, frame: &Frame<'_>) -> RawFrame<'_> {
+        POWER.with_borrow_mut(|power| {
+            spectrum::power::<T>(frame.samples, power);
+            Arch::new().dispatch(Bands { power, chroma_bank: &self.chroma, raw: &mut self.raw });
+        });
         self.raw[RAW_CROSSINGS_AT] = frame.crossings as f32;
         self.raw[RAW_PEAK_AT] = frame.peak;
         self.faint.clear();
         self.faint.extend(frame.faint());
         RawFrame { values: &self.raw, faint: &self.faint }
+    }
+}
+
+impl WithSimd for Bands<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let Self { power, chroma_bank, raw } = self;
+        let (mel, rest) = raw.split_at_mut(RAW_CHROMA_AT);
+        MEL_BANK.apply(power, mel);
+        // The least normal number keeps silence finite; no window's level lifts it to the floor of 1e-10.
+        mel.iter_mut().for_each(|band| *band = band.max(f32::MIN_POSITIVE));
+        ln_in_place(mel);
+        mel.iter_mut().for_each(|band| *band *= 10.0 / std::f32::consts::LN_10);
+        chroma_bank.apply(power, &mut rest[..CHROMA]);
     }
 }
