@@ -8,7 +8,7 @@ use ndarray::{ArrayView2, ArrayViewMut2, linalg::general_mat_mul};
 use rayon::prelude::*;
 
 /// Rows of a product that one thread takes at a time.
-const ROWS: usize = 256;
+const ROWS: usize = 1_024;
 /// Parts that a sum over all rows is made of.
 const PARTS: usize = 8;
 

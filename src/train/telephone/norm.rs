@@ -70,24 +70,23 @@ impl Norm {
         let channels = mean.len();
         let rows = input.len() / channels;
         let (scale, shift) = self.affine(parameters, &mean, &inverse);
-        // Sums of g and of g · x̂, g being 0 where the rectifier was shut.
         let parts: Vec<Vec<f32>> = output
             .par_chunks_mut(ROWS * channels)
             .zip(input.par_chunks(ROWS * channels))
             .map(|(output, input)| {
                 let mut sums = vec![0.0; 2 * channels];
-                let (plain, weighted) = sums.split_at_mut(channels);
-                vectorised(|| {
-                    for (output, input) in output.chunks_exact_mut(channels).zip(input.chunks_exact(channels)) {
-                        for channel in 0..channels {
-                            let open = !self.rectified || input[channel] * scale[channel] + shift[channel] > 0.0;
-                            let gradient = if open { output[channel] } else { 0.0 };
-                            output[channel] = gradient;
-                            plain[channel] += gradient;
-                            weighted[channel] += gradient * (input[channel] - mean[channel]) * inverse[channel];
-                        }
-                    }
-                });
+                let gather = Gather {
+                    output,
+                    input,
+                    scale: &scale,
+                    shift: &shift,
+                    mean: &mean,
+                    inverse: &inverse,
+                    sums: &mut sums,
+                    // Without a rectifier all is above this.
+                    shut: if self.rectified { 0.0 } else { f32::NEG_INFINITY },
+                };
+                pulp::Arch::new().dispatch(gather);
                 sums
             })
             .collect();
@@ -96,15 +95,22 @@ impl Norm {
         gradients.get_mut(self.place).copy_from_slice(weighted);
         gradients.get_mut(self.place + 1).copy_from_slice(plain);
         let count = rows as f32;
+        // scale · (g − Σg / n − x̂ · Σ(g · x̂) / n), with x̂ = (x − mean) · inverse, is g and x times and plus something.
+        let by_input: Vec<f32> =
+            scale.iter().zip(weighted).zip(&inverse).map(|((scale, sum), by)| -scale * sum * by / count).collect();
+        let constant: Vec<f32> = scale
+            .iter()
+            .zip(plain)
+            .zip(by_input.iter().zip(&mean))
+            .map(|((scale, sum), (by, mean))| -scale * sum / count - by * mean)
+            .collect();
         output.par_chunks_mut(ROWS * channels).zip(input.par_chunks(ROWS * channels)).for_each(|(output, input)| {
-            vectorised(|| {
-                for (output, input) in output.chunks_exact_mut(channels).zip(input.chunks_exact(channels)) {
-                    for channel in 0..channels {
-                        let normed = (input[channel] - mean[channel]) * inverse[channel];
-                        let centred = output[channel] - (plain[channel] + normed * weighted[channel]) / count;
-                        output[channel] = scale[channel] * centred;
-                    }
-                }
+            pulp::Arch::new().dispatch(Spread {
+                output,
+                input,
+                scale: &scale,
+                by_input: &by_input,
+                constant: &constant,
             });
         });
         output
@@ -131,6 +137,64 @@ impl Norm {
                 }
             });
         });
+    }
+}
+
+/// Shuts gradients where the rectifier was shut, and sums g and g · x̂.
+struct Gather<'a> {
+    output: &'a mut [f32],
+    input: &'a [f32],
+    scale: &'a [f32],
+    shift: &'a [f32],
+    mean: &'a [f32],
+    inverse: &'a [f32],
+    sums: &'a mut [f32],
+    shut: f32,
+}
+
+/// g · scale + x · `by_input` + constant.
+struct Spread<'a> {
+    output: &'a mut [f32],
+    input: &'a [f32],
+    scale: &'a [f32],
+    by_input: &'a [f32],
+    constant: &'a [f32],
+}
+
+impl pulp::NullaryFnOnce for Gather<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let channels = self.scale.len();
+        let (plain, weighted) = self.sums.split_at_mut(channels);
+        for (output, input) in self.output.chunks_exact_mut(channels).zip(self.input.chunks_exact(channels)) {
+            let known = self.scale.iter().zip(self.shift).zip(self.mean.iter().zip(self.inverse));
+            let sums = plain.iter_mut().zip(weighted.iter_mut());
+            for (((output, input), ((scale, shift), (mean, inverse))), (plain, weighted)) in
+                output.iter_mut().zip(input).zip(known).zip(sums)
+            {
+                let gradient = if input * scale + shift > self.shut { *output } else { 0.0 };
+                *output = gradient;
+                *plain += gradient;
+                *weighted += gradient * ((input - mean) * inverse);
+            }
+        }
+    }
+}
+
+impl pulp::NullaryFnOnce for Spread<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let channels = self.scale.len();
+        for (output, input) in self.output.chunks_exact_mut(channels).zip(self.input.chunks_exact(channels)) {
+            let known = self.scale.iter().zip(self.by_input).zip(self.constant);
+            for ((output, input), ((scale, by_input), constant)) in output.iter_mut().zip(input).zip(known) {
+                *output = *output * scale + input * by_input + constant;
+            }
+        }
     }
 }
 
