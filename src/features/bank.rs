@@ -2,9 +2,6 @@
 
 use super::lanes::{LANES, dot};
 
-/// Zeros behind a spectrum: a group of the widest lanes.
-const PADDING: usize = 32;
-
 /// Filters whose weights lie side by side, each filled up with 0 to a whole group of lanes.
 pub(super) struct Bank {
     bins: usize,
@@ -43,7 +40,7 @@ impl Bank {
 
     /// How long that is.
     pub(super) fn spectrum_len(&self) -> usize {
-        self.bins + PADDING
+        self.bins + LANES
     }
 
     /// The power in each band of a [`Bank::spectrum`].

@@ -1,24 +1,33 @@
 //! Power spectrum → chroma: how much of each of the twelve pitch classes is heard, the loudest being 1; as librosa's
 //! `filters.chroma` and `chroma_stft`.
 
-use super::{
-    lanes::dot,
-    thesis154::{BINS, CHROMA, FRAME_SAMPLES, SAMPLE_RATE_HZ},
-};
+use std::ops::Range;
 
-/// Partial sums of a class: as many as registers hold.
-const LANES: usize = 32;
-/// Whole groups of lanes that hold all bins.
-const PADDED_BINS: usize = BINS.next_multiple_of(LANES);
+use super::thesis154::{BINS, CHROMA, FRAME_SAMPLES, SAMPLE_RATE_HZ};
+
+/// Classes of a run: a vector register.
+const LANES: usize = 8;
+/// Bins summed side by side, since each addition waits for the one before.
+const ABREAST: usize = 4;
+/// A part of a bin's loudest class that nobody hears: f32 rounds off as much.
+const NOTHING: f32 = 1e-7;
 /// The octave that counts most, and how fast the others count less.
 const CENTRE_OCTAVE: f64 = 5.0;
 const OCTAVE_WIDTH: f64 = 2.0;
 /// Filters begin at A; chroma begins at C.
 const FROM_A_TO_C: usize = 3;
 
-/// The filters, [`BINS`] weights a class, filled up with 0 to a whole group of lanes.
+/// The filters. A bin is heard in the classes near its pitch alone, but for the lowest; so bins in a row that are heard in the same [`LANES`]
+/// classes stand together, and the lowest stand in two such runs.
 pub(super) struct ChromaBank {
-    weights: Vec<f32>,
+    runs: Vec<Run>,
+}
+
+/// Bins in a row and their weights for the classes from `first_class` on; beyond the last class begins the first.
+struct Run {
+    first_class: usize,
+    first_bin: usize,
+    weights: Vec<[f32; LANES]>,
 }
 
 impl ChromaBank {
@@ -30,25 +39,75 @@ impl ChromaBank {
         let mut pitches: Vec<f64> =
             (0..FRAME_SAMPLES).map(|bin| CHROMA as f64 * octave(bin as f64 * (rate / FRAME_SAMPLES as f64))).collect();
         pitches[0] = pitches[1] - 1.5 * CHROMA as f64;
-        let mut weights = vec![0.0; CHROMA * PADDED_BINS];
-        for bin in 0..BINS {
-            let of_bin = row(pitches[bin], pitches[bin + 1] - pitches[bin]);
-            (0..CHROMA).for_each(|class| weights[class * PADDED_BINS + bin] = of_bin[class]);
+        let rows: Vec<_> = (0..BINS).map(|bin| row(pitches[bin], pitches[bin + 1] - pitches[bin])).collect();
+        let mut runs = Vec::new();
+        let mut bin = 0;
+        while bin < BINS {
+            let reach = |class: usize| rows[bin..].iter().take_while(|row| is_within(row, class)).count();
+            let (first_class, length) =
+                (0..CHROMA).map(|class| (class, reach(class))).max_by_key(|(_, length)| *length).expect("classes");
+            if length > 0 {
+                runs.push(Run::of(&rows, bin..bin + length, first_class, LANES));
+            } else {
+                runs.push(Run::of(&rows, bin..bin + 1, 0, LANES));
+                runs.push(Run::of(&rows, bin..bin + 1, LANES, CHROMA - LANES));
+            }
+            bin += length.max(1);
         }
-        Self { weights }
+        Self { runs }
     }
 
-    /// Each class's part of the loudest, of a power spectrum with zeros behind its bins, [`PADDED_BINS`] in all at least.
+    /// Each class's part of the loudest, of a power spectrum.
     #[inline(always)]
     pub(super) fn apply(&self, power: &[f32], chroma: &mut [f32]) {
-        for (sum, weights) in chroma.iter_mut().zip(self.weights.chunks_exact(PADDED_BINS)) {
-            *sum = dot::<LANES>(weights, power);
+        let mut all = [0.0_f32; CHROMA + LANES];
+        for run in &self.runs {
+            let mut sums = [[0.0_f32; LANES]; ABREAST];
+            let power = &power[run.first_bin..][..run.weights.len()];
+            let (weights, last_weights) = run.weights.as_chunks::<ABREAST>();
+            let (power, last_power) = power.as_chunks::<ABREAST>();
+            for (weights, power) in weights.iter().zip(power) {
+                for bin in 0..ABREAST {
+                    for lane in 0..LANES {
+                        sums[bin][lane] += weights[bin][lane] * power[bin];
+                    }
+                }
+            }
+            for (weights, power) in last_weights.iter().zip(last_power) {
+                for lane in 0..LANES {
+                    sums[0][lane] += weights[lane] * power;
+                }
+            }
+            // Kept apart, as in `lanes::dot`.
+            let sums = std::hint::black_box(sums);
+            for lane in 0..LANES {
+                all[run.first_class + lane] += (sums[0][lane] + sums[2][lane]) + (sums[1][lane] + sums[3][lane]);
+            }
         }
-        let loudest = chroma.iter().fold(0.0_f32, |loudest, sum| loudest.max(*sum));
+        let (sums, wrapped) = all.split_at_mut(CHROMA);
+        sums.iter_mut().zip(wrapped).for_each(|(sum, wrapped)| *sum += *wrapped);
+        let loudest = sums.iter().fold(0.0_f32, |loudest, sum| loudest.max(*sum));
         // Below the least normal number librosa does not divide.
         let divisor = if loudest < f32::MIN_POSITIVE { 1.0 } else { loudest };
-        chroma.iter_mut().for_each(|sum| *sum /= divisor);
+        chroma.iter_mut().zip(sums).for_each(|(chroma, sum)| *chroma = *sum / divisor);
     }
+}
+
+impl Run {
+    fn of(rows: &[[f32; CHROMA]], bins: Range<usize>, first_class: usize, classes: usize) -> Self {
+        let weight = |row: &[f32; CHROMA], lane: usize| {
+            if lane < classes { row[(first_class + lane) % CHROMA] } else { 0.0 }
+        };
+        let first_bin = bins.start;
+        let weights = rows[bins].iter().map(|row| std::array::from_fn(|lane| weight(row, lane))).collect();
+        Self { first_class, first_bin, weights }
+    }
+}
+
+/// Whether a bin is heard in no class but [`LANES`] from this one on.
+fn is_within(row: &[f32; CHROMA], first_class: usize) -> bool {
+    let loudest = row.iter().fold(0.0_f32, |loudest, weight| loudest.max(*weight));
+    (LANES..CHROMA).all(|class| row[(first_class + class) % CHROMA] <= NOTHING * loudest)
 }
 
 /// The weights of one bin: a Gaussian bump around its pitch, of norm 1 over the classes, then weighted by octave.

@@ -13,11 +13,16 @@ use std::{
 };
 
 use pulp::{Arch, Simd, WithSimd};
-use realfft::{RealFftPlanner, RealToComplex, num_complex::Complex32};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::{Error, bank::Bank, lanes::ln_in_place, raw::RawFrame};
+use super::{
+    Error,
+    bank::Bank,
+    lanes::ln_in_place,
+    power::{Buffers, PowerSpectrum},
+    raw::RawFrame,
+};
 
 #[cfg(test)]
 mod tests;
@@ -63,23 +68,14 @@ pub(super) struct Extractor {
     bands: Vec<f32>,
 }
 
-/// What one frame is analysed in. A thread has one, for all its legs: a thousand would drive each other out of the caches.
-#[derive(Default)]
-struct Buffers {
-    padded: Vec<f32>,
-    bins: Vec<Complex32>,
-    scratch: Vec<Complex32>,
-    power: Vec<f32>,
-}
-
 thread_local! {
-    static BUFFERS: RefCell<Buffers> = RefCell::default();
+    /// What one frame is analysed in, and its spectrum.
+    static BUFFERS: RefCell<(Buffers, Vec<f32>)> = RefCell::default();
 }
 
 /// What becomes of a spectrum.
 struct Bands<'a> {
-    bins: &'a [Complex32],
-    power: &'a mut [f32],
+    power: &'a [f32],
     bank: &'a Bank,
     least_power: f32,
     bands: &'a mut [f32],
@@ -88,8 +84,7 @@ struct Bands<'a> {
 /// What the legs of one model share.
 struct Plan {
     options: Options,
-    window: Vec<f32>,
-    fft: Arc<dyn RealToComplex<f32>>,
+    spectrum: PowerSpectrum,
     bank: Bank,
 }
 
@@ -186,23 +181,14 @@ impl Extractor {
     /// The frame's bands.
     fn analyse(&mut self) {
         let Self { plan, samples, bands, .. } = self;
-        let Plan { options, window, fft, bank } = &**plan;
-        BUFFERS.with_borrow_mut(|Buffers { padded, bins, scratch, power }| {
+        let Plan { options, spectrum, bank } = &**plan;
+        BUFFERS.with_borrow_mut(|(buffers, power)| {
             // No cost while all legs of a thread are of one model.
-            padded.resize(options.fft_samples, 0.0);
-            bins.resize(options.fft_samples / 2 + 1, Complex32::ZERO);
-            scratch.resize(fft.get_scratch_len(), Complex32::ZERO);
             if power.len() != bank.spectrum_len() {
-                *power = vec![0.0; bank.spectrum_len()];
+                *power = bank.spectrum();
             }
-            let (frame, behind) = padded.split_at_mut(window.len());
-            for ((padded, sample), weight) in frame.iter_mut().zip(samples.iter()).zip(window) {
-                *padded = sample * weight;
-            }
-            // The FFT worked in here.
-            behind.fill(0.0);
-            fft.process_with_scratch(padded, bins, scratch).expect("the buffers are as long as the plan says");
-            Arch::new().dispatch(Bands { bins, power, bank, least_power: options.least_power, bands });
+            spectrum.power(samples, buffers, power);
+            Arch::new().dispatch(Bands { power, bank, least_power: options.least_power, bands });
         });
     }
 }
@@ -212,10 +198,7 @@ impl WithSimd for Bands<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
-        let Self { bins, power, bank, least_power, bands } = self;
-        for (power, bin) in power.iter_mut().zip(bins) {
-            *power = bin.norm_sqr();
-        }
+        let Self { power, bank, least_power, bands } = self;
         bank.apply(power, bands);
         bands.iter_mut().for_each(|band| *band += least_power);
         ln_in_place(bands);
@@ -239,8 +222,7 @@ impl Plan {
     fn new(options: &Options) -> Self {
         Self {
             options: options.clone(),
-            window: hann(options.frame_samples),
-            fft: RealFftPlanner::new().plan_fft_forward(options.fft_samples),
+            spectrum: PowerSpectrum::new(hann(options.frame_samples), options.fft_samples),
             bank: bank(options),
         }
     }

@@ -31,6 +31,7 @@ pub mod memory;
 pub mod normalize;
 pub mod offline;
 pub mod pipeline;
+mod power;
 mod raw;
 mod spectrum;
 pub mod thesis154;

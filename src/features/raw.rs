@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{FrontEnd, logmel8k, thesis154};
+use super::{FrontEnd, logmel8k, spectrum, thesis154};
 
 /// One raw frame.
 #[derive(Debug, Clone, Copy)]
@@ -29,7 +29,7 @@ pub struct RawSequence {
 
 /// Makes raw frames of a stream at the front end's own rate, without allocating.
 pub(super) enum Extractor {
-    Thesis154(Box<thesis154::Extractor<f32>>),
+    Thesis154(Box<thesis154::Extractor>),
     Logmel8k(Box<logmel8k::Extractor>),
 }
 
@@ -88,7 +88,7 @@ impl Extractor {
     /// The front end's, as calls and the trainer use it. Its parameters are valid.
     pub(super) fn new(front_end: &FrontEnd) -> Self {
         match front_end {
-            FrontEnd::Thesis154(_) => Self::Thesis154(Box::new(thesis154::Extractor::new(0.0))),
+            FrontEnd::Thesis154(_) => Self::Thesis154(Box::new(thesis154::Extractor::new(spectrum::fast, 0.0))),
             FrontEnd::Logmel8k(options) => Self::Logmel8k(Box::new(logmel8k::Extractor::new(options))),
         }
     }

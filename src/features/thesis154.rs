@@ -7,7 +7,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Error, assemble, raw::RawSequence, spectrum::Precision, tuning};
+use super::{
+    Error, assemble,
+    raw::RawSequence,
+    spectrum::{self, Power},
+    tuning,
+};
 
 mod extract;
 
@@ -136,7 +141,7 @@ impl Options {
 pub fn whole_clip(samples: &[f32]) -> Features {
     let normalised = divided_by_peak(samples);
     let tuning = tuning::estimate(&normalised);
-    let raw = raw_frames::<f64>(&normalised, tuning);
+    let raw = raw_frames(&normalised, spectrum::exact, tuning);
     let mut values = vec![0.0; raw.len() * VALUES];
     assemble::assemble_as_is(raw.iter(0..raw.len()), &mut values);
     Features { values, frames: raw.len(), tuning }
@@ -144,14 +149,14 @@ pub fn whole_clip(samples: &[f32]) -> Features {
 
 /// The streaming features of a whole clip at 22,050 Hz, as one window that holds it all sees it: tuning 0.
 pub fn one_window(samples: &[f32]) -> Features {
-    let raw = raw_frames::<f32>(samples, 0.0);
+    let raw = raw_frames(samples, spectrum::fast, 0.0);
     let mut values = vec![0.0; raw.len() * VALUES];
     assemble::assemble(raw.iter(0..raw.len()), &mut values);
     Features { values, frames: raw.len(), tuning: 0.0 }
 }
 
-fn raw_frames<T: Precision>(samples: &[f32], tuning: f64) -> RawSequence {
-    let mut extractor = Extractor::<T>::new(tuning);
+fn raw_frames(samples: &[f32], spectrum: Power, tuning: f64) -> RawSequence {
+    let mut extractor = Extractor::new(spectrum, tuning);
     let mut raw = RawSequence::new(RAW_VALUES);
     extractor.push(samples, |frame| raw.push(frame));
     extractor.finish(|frame| raw.push(frame));

@@ -30,7 +30,7 @@ pub(super) fn estimate(samples: &[f32]) -> f64 {
     let mut power = [0.0; BINS];
     let mut framer = Framer::new();
     let mut take = |frame: super::frame::Frame<'_>| {
-        spectrum::rounded_power(frame.samples, &mut power);
+        spectrum::rounded(frame.samples, &mut power);
         find_peaks(&power, &mut peaks);
     };
     framer.push(samples, &mut take);

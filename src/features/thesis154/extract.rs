@@ -3,7 +3,6 @@
 
 use std::{
     cell::RefCell,
-    marker::PhantomData,
     sync::{Arc, LazyLock},
 };
 
@@ -17,7 +16,7 @@ use crate::features::{
     lanes::ln_in_place,
     mel,
     raw::RawFrame,
-    spectrum::{self, Precision},
+    spectrum::Power,
 };
 
 /// Values a raw frame.
@@ -38,14 +37,14 @@ thread_local! {
     static POWER: RefCell<Vec<f32>> = RefCell::new(MEL_BANK.spectrum());
 }
 
-/// Makes raw frames of a stream without allocating, with spectra of precision `T`.
-pub(in crate::features) struct Extractor<T: Precision> {
+/// Makes raw frames of a stream; in f32 without allocating.
+pub(in crate::features) struct Extractor {
     framer: Framer,
     analysis: Analysis,
-    precision: PhantomData<T>,
 }
 
 struct Analysis {
+    spectrum: Power,
     chroma: Arc<ChromaBank>,
     raw: [f32; RAW_VALUES],
     faint: Vec<f32>,
@@ -58,31 +57,31 @@ struct Bands<'a> {
     raw: &'a mut [f32; RAW_VALUES],
 }
 
-impl<T: Precision> Extractor<T> {
-    /// Chroma is computed for `tuning`, in parts of a semitone.
-    pub(in crate::features) fn new(tuning: f64) -> Self {
+impl Extractor {
+    /// Spectra are computed by `spectrum`, chroma for `tuning`, in parts of a semitone.
+    pub(in crate::features) fn new(spectrum: Power, tuning: f64) -> Self {
         let chroma = if tuning == 0.0 { Arc::clone(&UNTUNED) } else { Arc::new(ChromaBank::new(tuning)) };
-        let analysis = Analysis { chroma, raw: [0.0; RAW_VALUES], faint: Vec::new() };
-        Self { framer: Framer::new(), analysis, precision: PhantomData }
+        let analysis = Analysis { spectrum, chroma, raw: [0.0; RAW_VALUES], faint: Vec::new() };
+        Self { framer: Framer::new(), analysis }
     }
 
     /// Takes samples in and tells each raw frame that they complete.
     pub(in crate::features) fn push(&mut self, samples: &[f32], mut tell: impl FnMut(RawFrame<'_>)) {
-        let Self { framer, analysis, .. } = self;
-        framer.push(samples, |frame| tell(analysis.raw_frame::<T>(&frame)));
+        let Self { framer, analysis } = self;
+        framer.push(samples, |frame| tell(analysis.raw_frame(&frame)));
     }
 
     /// Ends the stream with silence: `1 + samples / 512` frames in all.
     pub(in crate::features) fn finish(&mut self, mut tell: impl FnMut(RawFrame<'_>)) {
-        let Self { framer, analysis, .. } = self;
-        framer.finish(|frame| tell(analysis.raw_frame::<T>(&frame)));
+        let Self { framer, analysis } = self;
+        framer.finish(|frame| tell(analysis.raw_frame(&frame)));
     }
 }
 
 impl Analysis {
-    fn raw_frame<T: Precision>(&mut self, frame: &Frame<'_>) -> RawFrame<'_> {
+    fn raw_frame(&mut self, frame: &Frame<'_>) -> RawFrame<'_> {
         POWER.with_borrow_mut(|power| {
-            spectrum::power::<T>(frame.samples, power);
+            (self.spectrum)(frame.samples, power);
             Arch::new().dispatch(Bands { power, chroma_bank: &self.chroma, raw: &mut self.raw });
         });
         self.raw[RAW_CROSSINGS_AT] = frame.crossings as f32;
