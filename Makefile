@@ -5,7 +5,9 @@ PYTHON ?= python3
 # CREMA-D as downloaded, for `make train`.
 DATA ?= AudioWAV
 # Where `make train` writes the model.
-OUT ?= models/cnn-bilstm
+OUT ?= models/telephone
+# What `make train` trains.
+RECIPE ?= telephone
 # More arguments of the command behind `run` and `train`.
 ARGS ?=
 
@@ -40,8 +42,8 @@ lint: ## Check formatting, lints, the proto, licences and sources of dependencie
 bench: ## Time what a second of call costs, stage by stage
 	$(CARGO) bench --profile quick --bench stages $(ARGS)
 
-train: setup ## Train the CNN-BiLSTM: make train DATA=path/to/AudioWAV OUT=models/cnn-bilstm
-	$(CARGO) run --profile quick --features train -- train --recipe cnn-bilstm --data $(DATA) --out $(OUT) $(ARGS)
+train: setup ## Train the telephone model: make train DATA=path/to/AudioWAV OUT=models/telephone
+	$(CARGO) run --profile quick --features train -- train --recipe $(RECIPE) --data $(DATA) --out $(OUT) $(ARGS)
 
 docs: ## Build the reference of the library
 	$(CARGO) doc --no-deps --features train

@@ -32,7 +32,7 @@ pub struct Config {
     pub admin: SocketAddr,
     /// Permits addresses that other machines reach, although nobody has to authenticate.
     pub allow_insecure: bool,
-    /// Folders of models; the first is the default. Empty: `models/cnn-bilstm`, where it is found.
+    /// Folders of models; the first is the default. Empty: `models/telephone`, where it is found.
     pub models: Vec<PathBuf>,
     /// How long a shutdown waits for calls to get their summaries.
     #[serde(with = "humantime_serde")]

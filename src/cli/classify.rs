@@ -32,7 +32,7 @@ pub(crate) struct Args {
     /// WAV or FLAC files; the channels of a stereo file are mixed.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Folder with the model [default: models/cnn-bilstm, here or beside the program]
+    /// Folder with the model [default: models/telephone, here or beside the program]
     #[arg(long, value_name = "DIR")]
     model: Option<PathBuf>,
     /// Print one JSON object a file instead of a table.

@@ -39,7 +39,7 @@ pub(crate) struct Args {
     /// Times real time
     #[arg(long, value_name = "N", default_value = "4", value_parser = client::speed)]
     speed: f64,
-    /// Folder with the model [default: models/cnn-bilstm, here or beside the program]
+    /// Folder with the model [default: models/telephone, here or beside the program]
     #[arg(long, value_name = "DIR")]
     model: Option<PathBuf>,
 }

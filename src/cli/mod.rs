@@ -29,7 +29,7 @@ mod text;
 mod train;
 
 /// The model that is used when none is named, as a path in a checkout.
-const DEFAULT_MODEL: &str = "models/cnn-bilstm";
+const DEFAULT_MODEL: &str = "models/telephone";
 
 /// Hears how people speak on the telephone, while they speak.
 #[derive(Debug, Parser)]

@@ -9,15 +9,20 @@ use crate::{
 const TEMPERATURES: (f64, f64) = (0.05, 20.0);
 /// Steps of the golden-section search: the interval shrinks to a 10⁻⁸th.
 const STEPS: usize = 40;
-/// Part of the windows with a label that shall be right. The labels themselves are noisy: people tell 44.6 % of CREMA-D's clips.
-pub(super) const WANTED_ACCURACY: f64 = 0.55;
-/// Part of the windows that keeps a label in any case: a service that is mostly silent serves nobody.
-pub(super) const LEAST_COVERAGE: f64 = 0.7;
 /// Threshold's steps.
 const STEP: f32 = 0.01;
 
+/// When a label is to be given.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Wanted {
+    /// Part of the windows with a label that shall be right. The labels themselves are noisy: people tell 44.6 % of CREMA-D's clips.
+    pub(super) accuracy: f64,
+    /// Part of the windows that keeps a label in any case: a service that is mostly silent serves nobody.
+    pub(super) coverage: f64,
+}
+
 /// Fits both on logits `[window, label]`.
-pub(super) fn fit(logits: &[f32], labels: &[usize]) -> Calibration {
+pub(super) fn fit(logits: &[f32], labels: &[usize], wanted: Wanted) -> Calibration {
     let rows = logits.len() / labels.len();
     let temperature = temperature(logits, labels, rows);
     let calibration = Calibration { temperature, uncertain_below: 0.0 };
@@ -29,7 +34,7 @@ pub(super) fn fit(logits: &[f32], labels: &[usize]) -> Calibration {
             (judgement.confidence, judgement.label == Some(label))
         })
         .collect();
-    Calibration { temperature, uncertain_below: threshold(&judged) }
+    Calibration { temperature, uncertain_below: threshold(&judged, wanted) }
 }
 
 /// The figures of logits `[window, label]`, calibrated.
@@ -68,17 +73,17 @@ fn temperature(logits: &[f32], labels: &[usize], rows: usize) -> f32 {
 }
 
 /// The lowest threshold above which enough is right, or the highest that leaves enough windows a label.
-fn threshold(judged: &[(f32, bool)]) -> f32 {
+fn threshold(judged: &[(f32, bool)], wanted: Wanted) -> f32 {
     let mut chosen = 0.0;
     for step in 0..100_u8 {
         let threshold = f32::from(step) * STEP;
         let kept = judged.iter().filter(|(confidence, _)| *confidence >= threshold);
         let (count, right) = kept.fold((0, 0), |(count, right), (_, ok)| (count + 1, right + usize::from(*ok)));
-        if (count as f64) < LEAST_COVERAGE * judged.len() as f64 {
+        if (count as f64) < wanted.coverage * judged.len() as f64 {
             break;
         }
         chosen = threshold;
-        if right as f64 >= WANTED_ACCURACY * count as f64 {
+        if right as f64 >= wanted.accuracy * count as f64 {
             break;
         }
     }
@@ -89,6 +94,8 @@ fn threshold(judged: &[(f32, bool)]) -> f32 {
 mod tests {
     use super::*;
 
+    const WANTED: Wanted = Wanted { accuracy: 0.55, coverage: 0.7 };
+
     #[test]
     fn the_temperature_undoes_what_logits_were_multiplied_by() {
         // Of a thousand windows with odds 3 : 1 three quarters are right: that is calibrated at temperature 1.
@@ -96,7 +103,7 @@ mod tests {
         for scale in [0.5, 1.0, 4.0] {
             let logits: Vec<f32> = (0..1000).flat_map(|_| [odds * scale, 0.0]).collect();
             let labels: Vec<usize> = (0..1000).map(|index| usize::from(index % 4 == 0)).collect();
-            let calibration = fit(&logits, &labels);
+            let calibration = fit(&logits, &labels, WANTED);
             assert!((calibration.temperature - scale).abs() < 1e-3 * scale, "{scale}: {}", calibration.temperature);
         }
     }
@@ -112,11 +119,11 @@ mod tests {
                     .collect()
             };
         // The surer 80 are right in 60: leaving the other 20 out is enough.
-        assert!((threshold(&windows(0)) - 0.0).abs() < 1e-6, "60 of 100 suffice without any threshold");
+        assert!((threshold(&windows(0), WANTED) - 0.0).abs() < 1e-6, "60 of 100 suffice without any threshold");
         let poor: Vec<(f32, bool)> =
             (0..100).map(|index| (if index < 80 { 0.905 } else { 0.305 }, index % 16 < 9 && index < 80)).collect();
-        assert!((threshold(&poor) - 0.31).abs() < 1e-6, "{}", threshold(&poor));
+        assert!((threshold(&poor, WANTED) - 0.31).abs() < 1e-6, "{}", threshold(&poor, WANTED));
         let hopeless: Vec<(f32, bool)> = (0..100).map(|index| (0.01 * index as f32 + 0.005, false)).collect();
-        assert!((threshold(&hopeless) - 0.3).abs() < 1e-6, "{}", threshold(&hopeless));
+        assert!((threshold(&hopeless, WANTED) - 0.3).abs() < 1e-6, "{}", threshold(&hopeless, WANTED));
     }
 }

@@ -2,10 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{
-    Options, Sides, Sketch,
-    calibrate::{LEAST_COVERAGE, WANTED_ACCURACY},
-};
+use super::{Sides, Sketch};
 use crate::{
     evaluate::{Outcome, groups::Group},
     model::Manifest,
@@ -14,7 +11,6 @@ use crate::{
 /// What a card is written from.
 pub(super) struct Facts<'a> {
     pub(super) manifest: &'a Manifest,
-    pub(super) options: &'a Options,
     pub(super) sketch: &'a Sketch,
     pub(super) sides: &'a Sides,
     pub(super) scores: &'a [Outcome],
@@ -29,7 +25,7 @@ pub(super) fn write(facts: &Facts<'_>) -> String {
 }
 
 fn sections(card: &mut String, facts: &Facts<'_>) -> std::fmt::Result {
-    let Facts { manifest, options, sketch, sides, scores } = facts;
+    let Facts { manifest, sketch, sides, scores } = facts;
     let bandwidths: Vec<_> = manifest.bandwidths.iter().map(|bandwidth| bandwidth.as_str()).collect();
     writeln!(card, "# {} {}\n\n{}.\n", manifest.name, manifest.version, manifest.description)?;
     writeln!(card, "Made by one command, which makes it again:\n\n```\n{}\n```\n", manifest.training.command)?;
@@ -69,18 +65,21 @@ fn sections(card: &mut String, facts: &Facts<'_>) -> std::fmt::Result {
          validation windows are right, or at which {:.0} % of them still have a label.\n",
         manifest.calibration.temperature,
         manifest.calibration.uncertain_below,
-        WANTED_ACCURACY * 100.0,
-        LEAST_COVERAGE * 100.0,
+        sketch.wanted.accuracy * 100.0,
+        sketch.wanted.coverage * 100.0,
     )?;
 
     writeln!(card, "## Scores on the validation actors\n")?;
+    let conditions: Vec<_> = sketch.conditions.iter().map(|condition| condition.as_str()).collect();
+    let windows: Vec<_> = sketch.windows.iter().map(ToString::to_string).collect();
     writeln!(
         card,
-        "These actors chose the epoch and the calibration, so a new voice scores a little lower. `whole`: mean over the windows a call \
-         is served; `clip`: one padded window. 95 % intervals over actors. The same figures: `undertone evaluate --model DIR --data DIR \
-         --actors {} --condition {} --window whole clip`.\n",
+        "These actors chose the calibration and whatever else was chosen, so a new voice scores a little lower. `whole`: mean over the \
+         windows a call is served; `clip`: one window a clip; a number: every window of so many seconds. 95 % intervals over actors. The \
+         same figures: `undertone evaluate --model DIR --data DIR --actors {} --condition {} --window {}`.\n",
         manifest.training.valid_actors.join(","),
-        options.lines.conditions().iter().map(|condition| condition.as_str()).collect::<Vec<_>>().join(" "),
+        conditions.join(" "),
+        windows.join(" "),
     )?;
     writeln!(card, "| line | window | clips | UAR | accuracy | weighted F1 | macro F1 | ECE | surer half |")?;
     writeln!(card, "|---|---|---|---|---|---|---|---|---|")?;
@@ -154,8 +153,8 @@ fn percent(part: f64) -> String {
 const LIMITS: &str = "
 ## Intended use
 
-Showing trends over many calls, and pointing people at calls worth listening to. Half of its answers are wrong: no single one
-means anything by itself.
+Showing trends over many calls, and pointing people at calls worth listening to. Many of its answers are wrong, as the tables
+show: no single one means anything by itself.
 
 **Not for decisions about individuals**: not for hiring, rating or disciplining people, not for credit, insurance, policing or medicine, not
 for telling whether someone lies. In the European Union inferring emotions of people at work or in education is forbidden but for

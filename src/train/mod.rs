@@ -217,7 +217,7 @@ impl Work<'_> {
         let run = fit::fit(&task, self.stop, tell)?;
         let (network, sketch) = (course.network(), course.sketch());
         let answers = fit::answers(course, &run.kept);
-        let calibration = calibrate::fit(&answers.logits, &answers.labels);
+        let calibration = calibrate::fit(&answers.logits, &answers.labels, sketch.wanted);
         let file = network.export(&run.kept, sketch.window.frames);
         let mut manifest = self.manifest(&sketch, sides, run.schedule.best_epoch());
         manifest.calibration = calibration;
@@ -240,7 +240,7 @@ impl Work<'_> {
         }
         checkpoint::replace(&options.out.join(NETWORK_FILE), &file)?;
         manifest.save(&options.out)?;
-        let card = card::write(&card::Facts { manifest: &manifest, options, sketch: &sketch, sides, scores: &scores });
+        let card = card::write(&card::Facts { manifest: &manifest, sketch: &sketch, sides, scores: &scores });
         checkpoint::replace(&options.out.join("MODEL_CARD.md"), card.as_bytes())?;
         let test_scores = match &options.test_actors {
             Some(actors) => self.score(&manifest, &file, &sketch, |clip| actors.contains(&clip.actor))?,

@@ -5,7 +5,9 @@ use clap::ValueEnum;
 use rand_chacha::ChaCha8Rng;
 
 use super::{
-    Event, Trained, Work, cnn_bilstm,
+    Event, Trained, Work,
+    calibrate::Wanted,
+    cnn_bilstm,
     network::{Batch, Network},
     optimiser::Rule,
     schedule::Schedule,
@@ -83,6 +85,8 @@ pub(super) struct Sketch {
     pub(super) conditions: Vec<Condition>,
     /// The windows they are judged by.
     pub(super) windows: Vec<Window>,
+    /// When it is to give a label.
+    pub(super) wanted: Wanted,
     /// Its features.
     pub(super) front_end: FrontEnd,
     /// Its windows.

@@ -17,6 +17,7 @@ use crate::{
     features::{FrontEnd, Standardization, WindowOptions, listen::RawFrames, thesis154},
     train::{
         Event, Heard, Options, Trained, Work,
+        calibrate::Wanted,
         fit::VALIDATION,
         network::{Batch, Network, generator},
         optimiser::Rule,
@@ -144,6 +145,7 @@ impl Course for Thesis<'_> {
             bandwidths: self.options.lines.bandwidths(),
             conditions: self.options.lines.conditions().to_vec(),
             windows: vec![Window::Whole, Window::Clip],
+            wanted: Wanted { accuracy: 0.55, coverage: 0.7 },
             front_end: self.front_end.clone(),
             window: window(),
             standardization: self.standardization.clone(),

@@ -28,6 +28,7 @@ use crate::{
     model::manifest::Bandwidth,
     train::{
         Event, Heard, Trained, Work,
+        calibrate::Wanted,
         fit::VALIDATION,
         network::{Batch, Network, generator, smoothed},
         optimiser::Rule,
@@ -173,6 +174,7 @@ impl Course for Telephone {
             bandwidths: vec![Bandwidth::Telephone],
             conditions: vec![Condition::Mulaw, Condition::Flat],
             windows: vec![Window::Whole, Window::Seconds(2.0), Window::Seconds(1.0)],
+            wanted: Wanted { accuracy: 0.7, coverage: 0.7 },
             front_end: self.front_end.clone(),
             window: window(),
             standardization: self.standardization.clone(),
