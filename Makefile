@@ -12,14 +12,15 @@ RECIPE ?= telephone
 ARGS ?=
 
 BINARY := $(or $(CARGO_TARGET_DIR),target)/debug/undertone
+RELEASE := $(or $(CARGO_TARGET_DIR),target)/release/undertone
 
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test lint bench train docs clean
+.PHONY: help setup demo run test lint bench bench-vs-python limits train docs clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## Fetch ONNX Runtime into .ort/ (once)
 	@scripts/setup-onnxruntime.sh
@@ -42,6 +43,14 @@ lint: ## Check formatting, lints, the proto, licences and sources of dependencie
 bench: ## Time what a second of call costs, stage by stage
 	$(CARGO) bench --profile quick --bench stages $(ARGS)
 
+bench-vs-python: setup ## Find how many calls one core carries, beside a server in Python; fails below 3 times as many
+	$(CARGO) build --release
+	scripts/bench-vs-python.sh $(RELEASE)
+
+limits: setup ## Measure what docs/performance.md tells; on a machine with nothing else to do
+	$(CARGO) build --release
+	scripts/measure-limits.sh $(RELEASE)
+
 train: setup ## Train the telephone model: make train DATA=path/to/AudioWAV OUT=models/telephone
 	$(CARGO) run --profile quick --features train -- train --recipe $(RECIPE) --data $(DATA) --out $(OUT) $(ARGS)
 
@@ -50,4 +59,4 @@ docs: ## Build the reference of the library
 
 clean: ## Remove everything that was built or fetched
 	$(CARGO) clean
-	rm -rf .ort .ort.partial.* .python .python.partial.*
+	rm -rf .ort .ort.partial.* .python .python.partial.* .python-bench .python-bench.partial.*

@@ -7,6 +7,7 @@
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
+    thread,
     time::Duration,
 };
 
@@ -19,7 +20,7 @@ mod load;
 mod tests;
 mod validate;
 
-pub use load::{Error, Flags};
+pub use load::{Error, Flags, SessionFlags};
 pub use validate::Invalid;
 
 /// Everything that can be configured.
@@ -64,23 +65,31 @@ pub struct OnnxRuntime {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Inference {
-    /// Threads a model; at least 1.
-    pub threads: usize,
+    /// Threads a model; at least 1. Left out: half of the cores that the process may use, since features take the other half.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub threads: Option<usize>,
     /// Windows run at once at most; at least 1.
     pub max_batch: usize,
     /// How long the oldest waiting window waits for others; at most 20 ms.
     #[serde(with = "humantime_serde")]
     pub max_wait: Duration,
-    /// Windows of one model that may wait; one more, and the oldest of the busiest leg is given up.
-    pub queue_capacity: usize,
+    /// Windows of one model that may wait; one more, and the oldest of the busiest leg is given up. Left out: 512 a thread.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queue_capacity: Option<usize>,
 }
 
 /// What a call may take.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Session {
-    /// Legs that may be live at once; a call beyond is refused.
+    /// Legs that may be live at once; a call beyond is refused. It bounds memory.
     pub max_legs: usize,
+    /// Windows a second that the live legs may need, all together; a call beyond is refused. A leg needs one a stride. Left out: 2,600
+    /// for each core that the process may use.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_windows_per_second: Option<u32>,
+    /// Measures what this machine carries before calls are taken, and takes that for `max_windows_per_second`.
+    pub calibrate: bool,
     /// A call without any message for so long is ended.
     #[serde(with = "humantime_serde")]
     pub idle_timeout: Duration,
@@ -134,10 +143,13 @@ impl Config {
 impl Inference {
     /// As [`crate::inference`] takes it.
     pub fn options(&self) -> inference::Options {
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        let threads = self.threads.unwrap_or((cores / 2).max(1));
+        let capacity = inference::Options::default().queue.capacity.saturating_mul(threads);
         inference::Options {
-            threads: self.threads,
+            threads,
             queue: inference::queue::Options {
-                capacity: self.queue_capacity,
+                capacity: self.queue_capacity.unwrap_or(capacity),
                 max_batch: self.max_batch,
                 max_wait: self.max_wait,
             },
@@ -166,16 +178,18 @@ impl Default for Config {
 
 impl Default for Inference {
     fn default() -> Self {
-        let inference::Options { threads, queue } = inference::Options::default();
-        Self { threads, max_batch: queue.max_batch, max_wait: queue.max_wait, queue_capacity: queue.capacity }
+        let queue = inference::Options::default().queue;
+        Self { threads: None, max_batch: queue.max_batch, max_wait: queue.max_wait, queue_capacity: None }
     }
 }
 
 impl Default for Session {
     fn default() -> Self {
         Self {
-            // What one core was derived to carry at a decision per 0.5 s, with a third kept free.
-            max_legs: 900,
+            // At 256 KiB a leg, 2.5 GB; what the machine can score in time is bounded by `max_windows_per_second`.
+            max_legs: 10_000,
+            max_windows_per_second: None,
+            calibrate: false,
             idle_timeout: Duration::from_secs(30),
             // Longer holds are rare, and a forgotten one must not keep its place for ever.
             hold_timeout: Duration::from_secs(30 * 60),

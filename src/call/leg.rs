@@ -13,7 +13,7 @@ use crate::{
         alert::{Attribution, Reason, Snooze},
         position,
     },
-    features::{self, NotScored, Pipeline, PipelineOptions, Stride},
+    features::{self, Buffers, NotScored, Pipeline, PipelineOptions, Stride},
     model::Outcome,
 };
 
@@ -116,6 +116,20 @@ impl Leg {
             shed_windows: 0,
             withdrawn: false,
         })
+    }
+
+    /// Decides at `samples` and every stride after it. Before any audio.
+    pub(super) fn put_off_by(&mut self, samples: u64) {
+        if let Some(pipeline) = &mut self.pipeline {
+            pipeline.put_off_by(samples);
+        }
+    }
+
+    /// Windows take their memory from there.
+    pub(super) fn lend(&mut self, buffers: &Buffers) {
+        if let Some(pipeline) = &mut self.pipeline {
+            pipeline.lend(buffers.clone());
+        }
     }
 
     /// Whether its audio reaches the features now.

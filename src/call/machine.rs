@@ -13,7 +13,7 @@ use crate::{
         NotOpen, Rules,
         alert::{Attribution, Snooze},
     },
-    features,
+    features::{self, Buffers},
     model::Outcome,
 };
 
@@ -54,6 +54,25 @@ impl Call {
             phase: Phase::Open,
             options,
         })
+    }
+
+    /// Decides at `samples`, which lie below a stride, and at every stride after it, instead of at whole strides. Before any audio.
+    #[must_use]
+    pub fn put_off_by(mut self, samples: u64) -> Self {
+        self.legs.iter_mut().for_each(|leg| leg.put_off_by(samples));
+        self
+    }
+
+    /// Windows take their memory from there.
+    #[must_use]
+    pub fn lend(mut self, buffers: &Buffers) -> Self {
+        self.legs.iter_mut().for_each(|leg| leg.lend(buffers));
+        self
+    }
+
+    /// Legs it has.
+    pub fn legs(&self) -> usize {
+        self.legs.len()
     }
 
     /// Takes audio in.

@@ -2,11 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::ValueEnum;
-use undertone::{
-    audio,
-    server::proto::{AnalyzeResponse, analyze_response::Message},
-};
+use undertone::server::proto::{AnalyzeResponse, analyze_response::Message};
 use uuid::Uuid;
 
 use super::{
@@ -26,8 +22,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "URL")]
     to: String,
     /// How samples are written on the wire.
-    #[arg(long, value_enum, default_value_t = Encoding::Mulaw)]
-    encoding: Encoding,
+    #[arg(long, value_enum, default_value_t = client::Wire::Mulaw)]
+    encoding: client::Wire,
     /// Milliseconds of audio in one message: 1 to 2000
     #[arg(long, value_name = "MS", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=2000))]
     chunk_ms: u64,
@@ -48,27 +44,11 @@ pub(crate) struct Args {
     json: bool,
 }
 
-/// How samples are written on the wire.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Encoding {
-    /// G.711 µ-law.
-    Mulaw,
-    /// G.711 A-law.
-    Alaw,
-    /// Signed 16-bit samples.
-    Linear16,
-}
-
 /// Runs the command.
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let Args { file, to, encoding, chunk_ms, speed, roles, model, call_id, json } = args;
     let recording = client::read(&file, &roles)?;
-    let encoding = match encoding {
-        Encoding::Mulaw => audio::Encoding::Mulaw,
-        Encoding::Alaw => audio::Encoding::Alaw,
-        Encoding::Linear16 => audio::Encoding::Linear16,
-    };
-    let audio = Audio::new(&recording, encoding)?;
+    let audio = Audio::new(&recording, encoding.encoding())?;
     let options = client::Options {
         call_id: call_id.unwrap_or_else(|| Uuid::new_v4().to_string()),
         roles,

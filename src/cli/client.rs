@@ -9,6 +9,7 @@ use std::{
 
 use anyhow::Context as _;
 use bytes::Bytes;
+use clap::ValueEnum;
 use tokio::{
     sync::mpsc,
     time::{Instant, sleep_until},
@@ -53,6 +54,17 @@ pub(crate) struct Options {
     pub(crate) speed: f64,
 }
 
+/// How samples are written on the wire.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Wire {
+    /// G.711 µ-law.
+    Mulaw,
+    /// G.711 A-law.
+    Alaw,
+    /// Signed 16-bit samples.
+    Linear16,
+}
+
 /// Who speaks on a channel, as the command line writes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Role(pb::Role);
@@ -60,6 +72,17 @@ pub(crate) struct Role(pb::Role);
 impl Role {
     /// The caller or called customer.
     pub(crate) const CUSTOMER: Self = Self(pb::Role::Customer);
+}
+
+impl Wire {
+    /// As the audio's code names it.
+    pub(crate) fn encoding(self) -> Encoding {
+        match self {
+            Self::Mulaw => Encoding::Mulaw,
+            Self::Alaw => Encoding::Alaw,
+            Self::Linear16 => Encoding::Linear16,
+        }
+    }
 }
 
 impl FromStr for Role {
@@ -100,8 +123,7 @@ impl Audio {
     }
 
     /// The bytes that go out.
-    #[cfg(test)]
-    pub(crate) fn data(&self) -> &[u8] {
+    pub(crate) fn data(&self) -> &Bytes {
         &self.data
     }
 
@@ -110,7 +132,8 @@ impl Audio {
         self.channels * self.encoding.bytes_per_sample()
     }
 
-    fn format(&self) -> anyhow::Result<pb::AudioFormat> {
+    /// As a call's configuration tells it.
+    pub(crate) fn format(&self) -> anyhow::Result<pb::AudioFormat> {
         let encoding = match self.encoding {
             Encoding::Linear16 => pb::Encoding::Linear16,
             Encoding::Mulaw => pb::Encoding::Mulaw,
@@ -162,7 +185,8 @@ fn code_name(code: tonic::Code) -> String {
     super::text::words(&format!("{code:?}")).to_uppercase().replace(' ', "_")
 }
 
-fn endpoint(url: &str) -> anyhow::Result<Endpoint> {
+/// A server's address, as the command line writes it.
+pub(crate) fn endpoint(url: &str) -> anyhow::Result<Endpoint> {
     if url.starts_with("https://") {
         return Err(super::Usage(format!("{url}: TLS is not spoken here; put a proxy between, and use http://")).into());
     }

@@ -24,7 +24,7 @@ use super::{
 };
 
 /// The call.
-const RECORDING: &[u8] = include_bytes!("demo/call.wav");
+pub(crate) const RECORDING: &[u8] = include_bytes!("demo/call.wav");
 /// When which emotion was acted in it: a title, then a line a clip.
 const TRUTH: &str = include_str!("demo/call.tsv");
 /// Audio in one message, as telephone systems send it.

@@ -16,6 +16,7 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
+mod bench;
 mod call;
 mod classify;
 mod client;
@@ -44,6 +45,7 @@ enum Command {
     Demo(demo::Args),
     Serve(serve::Args),
     Call(call::Args),
+    Bench(bench::Args),
     Classify(classify::Args),
     Features(features::Args),
     Dataset(dataset::Args),
@@ -61,6 +63,7 @@ impl Command {
             Self::Demo(args) => demo::run(args),
             Self::Serve(args) => serve::run(args),
             Self::Call(args) => call::run(args),
+            Self::Bench(args) => bench::run(args),
             Self::Classify(args) => classify::run(args),
             Self::Features(args) => features::run(args),
             Self::Dataset(args) => dataset::run(args),

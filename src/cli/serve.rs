@@ -1,11 +1,11 @@
 //! `undertone serve`: the server.
 
-use std::{net::SocketAddr, path::PathBuf, process};
+use std::{io, net::SocketAddr, path::PathBuf, process, thread};
 
 use anyhow::Context as _;
 use serde_json::json;
 use undertone::{
-    config::{Config, Flags},
+    config::{Config, Flags, SessionFlags},
     server::Server,
     shutdown::Signals,
 };
@@ -29,13 +29,20 @@ pub(crate) struct Args {
     /// Where /livez, /readyz and /metrics are served.
     #[arg(long, value_name = "ADDR")]
     admin: Option<SocketAddr>,
+    /// Measure what this machine carries before calls are taken, and refuse calls beyond it; the line of JSON tells it
+    #[arg(long)]
+    calibrate: bool,
     /// Print the configuration that would be served by, as TOML, and exit.
     #[arg(long)]
     dump_config: bool,
+    /// End, as by SIGTERM, when standard input is closed: whoever started the server has gone
+    #[arg(long)]
+    until_stdin_closes: bool,
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
-    let flags = Flags { listen: args.listen, admin: args.admin, models: args.models };
+    let session = args.calibrate.then_some(SessionFlags { calibrate: true });
+    let flags = Flags { listen: args.listen, admin: args.admin, models: args.models, session };
     let mut config = Config::load(args.config.as_deref(), &flags)?;
     if args.dump_config {
         return print(config.to_toml()?.trim_end());
@@ -45,18 +52,27 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     }
     config.log.start();
     let runtime = tokio::runtime::Runtime::new().context("cannot start the threads of the server")?;
-    runtime.block_on(serve(&config))
+    runtime.block_on(serve(&config, args.until_stdin_closes))
 }
 
-async fn serve(config: &Config) -> anyhow::Result<()> {
+async fn serve(config: &Config, until_stdin_closes: bool) -> anyhow::Result<()> {
     let mut signals = Signals::catch().context("cannot catch signals")?;
+    let mut orphaned = std::pin::pin!(orphaned(until_stdin_closes));
     let server = tokio::select! {
         server = Server::launch(config) => server?,
         // Nothing was promised yet, and loading cannot be interrupted.
         _ = signals.next() => process::exit(1),
     };
-    print(json!({ "grpc": server.grpc().to_string(), "admin": server.admin().to_string() }))?;
-    tracing::info!(signal = signals.next().await, "draining");
+    let mut ready = json!({ "grpc": server.grpc().to_string(), "admin": server.admin().to_string() });
+    if config.session.calibrate {
+        ready["max_windows_per_second"] = server.sessions().most_windows_per_second().floor().into();
+    }
+    print(ready)?;
+    let reason = tokio::select! {
+        signal = signals.next() => signal,
+        () = &mut orphaned => "standard input was closed",
+    };
+    tracing::info!(reason, "draining");
     tokio::select! {
         stopped = server.stop() => Ok(stopped?),
         signal = signals.next() => {
@@ -64,4 +80,19 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
             process::exit(1);
         }
     }
+}
+
+/// Done when standard input is closed; never, unless that is to be waited for.
+async fn orphaned(wait: bool) {
+    if !wait {
+        return std::future::pending().await;
+    }
+    let (sender, closed) = tokio::sync::oneshot::channel::<()>();
+    // A thread of its own, since reading cannot be interrupted: it ends with the process.
+    thread::spawn(move || {
+        // An error closes it as well.
+        let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
+        drop(sender);
+    });
+    let _ = closed.await;
 }

@@ -28,6 +28,16 @@ pub struct Flags {
     /// [`Config::models`].
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub models: Vec<PathBuf>,
+    /// Of [`Config::session`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session: Option<SessionFlags>,
+}
+
+/// What the command line may override of the section `session`.
+#[derive(Debug, Clone, Serialize)]
+pub struct SessionFlags {
+    /// [`super::Session::calibrate`].
+    pub calibrate: bool,
 }
 
 /// Why there is no configuration; the message says where to look.

@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use zeroize::Zeroizing;
 
-use super::{FrontEnd, Standardization, WindowOptions, assemble, baseline::Baseline, raw::RawFrame};
+use super::{Buffers, FrontEnd, Standardization, WindowOptions, assemble, baseline::Baseline, raw::RawFrame};
 
 /// The last raw frames of a leg and the speaker's baseline.
 pub struct Memory {
@@ -101,9 +101,10 @@ impl Memory {
         frames: Range<u64>,
         options: &WindowOptions,
         standardization: &Standardization,
+        buffers: &Buffers,
     ) -> Vec<f32> {
         let taken = usize::try_from(frames.end - frames.start).expect("fits into the ring");
-        let mut values = vec![0.0; options.network_frames(taken) * standardization.mean.len()];
+        let mut values = buffers.take(options.network_frames(taken) * standardization.mean.len());
         self.assemble(frames, &mut values);
         standardization.apply(&mut values);
         values

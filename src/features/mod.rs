@@ -8,6 +8,7 @@
 //! | [`listen`] | samples of a leg → raw frames, each with whether it is speech |
 //! | [`window`] | which raw frames a window holds at a stride |
 //! | [`memory`] | the last raw frames, and what is remembered of the speaker → a window's values |
+//! | [`buffers`] | the memory of windows, used again and again |
 //! | [`offline`] | the same windows of recordings that are at hand |
 //! | [`normalize`] | mean 0 and deviation 1 for each value |
 //!
@@ -19,6 +20,7 @@ use serde::{Deserialize, Serialize};
 pub mod assemble;
 mod bank;
 pub mod baseline;
+pub mod buffers;
 mod chroma;
 mod frame;
 #[cfg(test)]
@@ -38,6 +40,7 @@ pub mod thesis154;
 mod tuning;
 pub mod window;
 
+pub use buffers::Buffers;
 pub use memory::Memory;
 pub use normalize::Standardization;
 pub use pipeline::{Pipeline, PipelineOptions, Stride};

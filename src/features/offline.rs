@@ -1,7 +1,7 @@
 //! Windows of recordings, as a call would have been served them: the leg of a call whose audio is at hand as raw frames.
 
 use super::{
-    Error, FrontEnd, Memory, NotScored, Standardization, WindowOptions,
+    Buffers, Error, FrontEnd, Memory, NotScored, Standardization, WindowOptions,
     listen::RawFrames,
     window::{Served, Step, Window, walk},
 };
@@ -80,7 +80,12 @@ impl<'a> Leg<'a> {
             }
             Step::Stride(Served { at_samples, outcome }) => {
                 let values = |Window { frames, .. }: Window| {
-                    memory.window(before + frames.start..before + frames.end, window, standardization)
+                    memory.window(
+                        before + frames.start..before + frames.end,
+                        window,
+                        standardization,
+                        &Buffers::default(),
+                    )
                 };
                 strides.push(Stride { at_samples, outcome: outcome.map(values) });
             }
@@ -98,6 +103,8 @@ impl<'a> Leg<'a> {
             self.memory.push(frame, speech);
         }
         let end = self.memory.heard();
-        (taken > 0).then(|| self.memory.window(end - taken as u64..end, self.window, self.standardization))
+        (taken > 0).then(|| {
+            self.memory.window(end - taken as u64..end, self.window, self.standardization, &Buffers::default())
+        })
     }
 }

@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 
 use super::{
-    Error, FrontEnd, Memory, NotScored, Standardization, WindowOptions,
+    Buffers, Error, FrontEnd, Memory, NotScored, Standardization, WindowOptions,
     listen::{Listener, RawFrame},
     window::Rule,
 };
@@ -57,6 +57,8 @@ pub struct Pipeline {
     last: u64,
     finished: bool,
     ready: VecDeque<Stride>,
+    /// Where windows take their memory.
+    buffers: Buffers,
 }
 
 /// The frames heard so far, as far as they still matter.
@@ -68,11 +70,12 @@ struct Heard {
     speech: u64,
 }
 
-/// Where strides lie: at the multiples of the stride, each rounded to a sample.
+/// Where strides lie: at the multiples of the stride, each rounded to a sample, all put off by as many samples.
 #[derive(Debug, Clone)]
 pub(super) struct StridePoints {
     samples: f64,
     next: u64,
+    put_off: u64,
 }
 
 impl Pipeline {
@@ -101,7 +104,19 @@ impl Pipeline {
             last: 0,
             finished: false,
             ready: VecDeque::new(),
+            buffers: Buffers::default(),
         })
+    }
+
+    /// Windows take their memory from there.
+    pub fn lend(&mut self, buffers: Buffers) {
+        self.buffers = buffers;
+    }
+
+    /// Strides fall at `samples`, which lie below a stride, and at every stride after it, instead of at whole strides. To be said before
+    /// anything is pushed.
+    pub fn put_off_by(&mut self, samples: u64) {
+        self.points.put_off_by(samples);
     }
 
     /// Takes samples in. After [`Pipeline::finish`] they are ignored.
@@ -172,7 +187,12 @@ impl Pipeline {
                 depends_on_samples: self.position,
                 speech_ratio: window.speech_ratio,
                 speech_seconds,
-                outcome: Ok(self.heard.memory.window(window.frames, &self.window, &self.standardization)),
+                outcome: Ok(self.heard.memory.window(
+                    window.frames,
+                    &self.window,
+                    &self.standardization,
+                    &self.buffers,
+                )),
             },
             Err(reason) => Stride {
                 start_samples: self.last,
@@ -203,7 +223,12 @@ impl StridePoints {
         if !STRIDE_SECONDS.contains(&stride_seconds) {
             return Err(Error::Stride { actual: stride_seconds });
         }
-        Ok(Self { samples: stride_seconds * f64::from(source_hz), next: 1 })
+        Ok(Self { samples: stride_seconds * f64::from(source_hz), next: 1, put_off: 0 })
+    }
+
+    fn put_off_by(&mut self, samples: u64) {
+        self.put_off = samples;
+        self.next = u64::from(samples == 0);
     }
 
     /// Samples at the next stride.
@@ -213,7 +238,7 @@ impl StridePoints {
         reason = "a position is positive and below 2^53"
     )]
     pub(super) fn next_samples(&self) -> u64 {
-        (self.next as f64 * self.samples).round() as u64
+        self.put_off + (self.next as f64 * self.samples).round() as u64
     }
 
     /// Goes on to the stride after and returns where this one was.

@@ -22,9 +22,11 @@ use std::{
 use metrics::{Counter, Gauge, Histogram};
 use tokio::sync::oneshot;
 use tracing::Span;
-use zeroize::Zeroizing;
 
-use crate::model::{self, Classifier, Outcome};
+use crate::{
+    features::buffers::{Buffers, Lent},
+    model::{self, Classifier, Outcome},
+};
 
 pub mod queue;
 #[cfg(test)]
@@ -65,6 +67,8 @@ pub const MAX_WAIT: Duration = Duration::from_millis(20);
 pub struct Metrics {
     /// Windows that wait.
     pub queue_windows: Gauge,
+    /// Memory kept for windows to come.
+    pub buffer_bytes: Gauge,
     /// From when a window was handed in until its batch is run.
     pub queue_wait_seconds: Histogram,
     /// Windows in a batch.
@@ -96,7 +100,7 @@ pub struct Handle {
 /// A window, who waits for it, and on whose behalf.
 struct Request {
     leg: u64,
-    window: Zeroizing<Vec<f32>>,
+    window: Lent,
     answer: oneshot::Sender<Outcome>,
     span: Span,
 }
@@ -121,6 +125,8 @@ struct Shared {
     wake: Condvar,
     options: Options,
     metrics: Metrics,
+    /// The memory of windows: all that may wait, and those that are run.
+    buffers: Buffers,
 }
 
 /// Held by all handles together, so that the worker ends when nobody can hand in any more.
@@ -130,7 +136,9 @@ struct CloseOnDrop(Arc<Shared>);
 pub fn pair(options: Options, metrics: Metrics, backend: impl Backend) -> Result<(Handle, Worker), Invalid> {
     options.validate()?;
     let state = State { queue: Queue::new(options.queue), intake: Intake::Open };
-    let shared = Arc::new(Shared { state: Mutex::new(state), wake: Condvar::new(), options, metrics });
+    let most = options.queue.capacity + options.threads * options.queue.max_batch;
+    let buffers = Buffers::new(most);
+    let shared = Arc::new(Shared { state: Mutex::new(state), wake: Condvar::new(), options, metrics, buffers });
     let guard = Arc::new(CloseOnDrop(Arc::clone(&shared)));
     Ok((Handle { guard }, Worker::new(shared, Box::new(backend))))
 }
@@ -163,6 +171,7 @@ impl Default for Metrics {
     fn default() -> Self {
         Self {
             queue_windows: Gauge::noop(),
+            buffer_bytes: Gauge::noop(),
             queue_wait_seconds: Histogram::noop(),
             batch_windows: Histogram::noop(),
             run_seconds: Histogram::noop(),
@@ -193,9 +202,15 @@ impl Handle {
     /// Queues a window of a leg at once; the answer comes with the future. Dropping the future cancels the window.
     pub fn infer(&self, leg: u64, window: Vec<f32>) -> impl Future<Output = Outcome> + Send + 'static + use<> {
         let (answer, answered) = oneshot::channel();
-        let request = Request { leg, window: Zeroizing::new(window), answer, span: Span::current() };
+        let window = self.guard.0.buffers.lend(window);
+        let request = Request { leg, window, answer, span: Span::current() };
         self.guard.0.push(request, Instant::now());
         async move { answered.await.unwrap_or_else(|_| Outcome::Failed("the inference worker is gone".to_owned())) }
+    }
+
+    /// The memory that windows are to be taken from; it comes back when they were run.
+    pub fn buffers(&self) -> &Buffers {
+        &self.guard.0.buffers
     }
 
     /// Windows that wait.

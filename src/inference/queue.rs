@@ -3,7 +3,7 @@
 //! | input | then |
 //! |---|---|
 //! | [`Queue::push`] below the capacity | the window waits |
-//! | [`Queue::push`] at the capacity | cancelled windows go; if there are none, the oldest window of the leg with most waiting is shed, the fresh one counted in |
+//! | [`Queue::push`] at the capacity | cancelled windows go; if there are none, the oldest window of the leg with most waiting is shed, the fresh one counted in; of legs with as many, the one that was shed longest ago gives way |
 //! | [`Queue::next`], nothing waits | [`Next::Empty`] |
 //! | [`Queue::next`], a full batch waits, or the oldest is due, or the queue drains | [`Next::Batch`] |
 //! | [`Queue::next`] otherwise | [`Next::WaitUntil`] the oldest is due |
@@ -17,7 +17,13 @@ use std::{
 };
 
 #[cfg(test)]
+mod fairness;
+#[cfg(test)]
 mod tests;
+
+/// Sheds that are remembered, as a multiple of the capacity: those of more legs than one thread has served for a long time, in half a
+/// megabyte.
+const REMEMBERED: usize = 32;
 
 /// How much may wait, and how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,12 +73,22 @@ pub struct Queue<R> {
     waiting: VecDeque<(Instant, R)>,
     cancelled: u64,
     draining: bool,
+    sheds: Sheds,
+}
+
+/// Which legs were shed last. A queue that sheds what is oldest alone always meets the same legs, because all come once a stride.
+#[derive(Debug, Default)]
+struct Sheds {
+    count: u64,
+    last: HashMap<u64, u64>,
+    order: VecDeque<(u64, u64)>,
 }
 
 impl<R: Waiting> Queue<R> {
     /// An empty queue.
     pub fn new(options: Options) -> Self {
-        Self { options, waiting: VecDeque::with_capacity(options.capacity), cancelled: 0, draining: false }
+        let waiting = VecDeque::with_capacity(options.capacity);
+        Self { options, waiting, cancelled: 0, draining: false, sheds: Sheds::default() }
     }
 
     /// Takes a window in; gives back the one that had to go for it, if any.
@@ -162,14 +178,36 @@ impl<R: Waiting> Queue<R> {
         self.cancelled += (before - self.waiting.len()) as u64;
     }
 
-    /// Takes out the oldest window of the leg that has most of them; of equal legs the one that has waited longest gives way.
+    /// Takes out the oldest window of the leg that has most of them; of equal legs the one that was shed longest ago gives way, and of
+    /// those that never were the one that has waited longest.
     fn shed(&mut self) -> Option<R> {
         let mut counts: HashMap<u64, usize> = HashMap::with_capacity(self.waiting.len());
         for (_, request) in &self.waiting {
             *counts.entry(request.leg()).or_default() += 1;
         }
         let most = counts.values().copied().max()?;
-        let oldest = self.waiting.iter().position(|(_, request)| counts[&request.leg()] == most)?;
-        self.waiting.remove(oldest).map(|(_, request)| request)
+        let busiest = self.waiting.iter().enumerate().filter(|(_, (_, request))| counts[&request.leg()] == most);
+        let (index, (_, chosen)) = busiest.min_by_key(|(_, (_, request))| self.sheds.last(request.leg()))?;
+        self.sheds.note(chosen.leg(), self.options.capacity.saturating_mul(REMEMBERED));
+        self.waiting.remove(index).map(|(_, request)| request)
+    }
+}
+
+impl Sheds {
+    /// When a leg was shed last: the larger, the later; 0 for never, or too long ago to matter.
+    fn last(&self, leg: u64) -> u64 {
+        self.last.get(&leg).copied().unwrap_or(0)
+    }
+
+    fn note(&mut self, leg: u64, remembered: usize) {
+        self.count += 1;
+        self.last.insert(leg, self.count);
+        self.order.push_back((leg, self.count));
+        if self.order.len() > remembered
+            && let Some((leg, count)) = self.order.pop_front()
+            && self.last(leg) == count
+        {
+            self.last.remove(&leg);
+        }
     }
 }

@@ -143,6 +143,7 @@ impl Thread<'_> {
                     drop(state);
                     // Not after every batch: it takes about 6 µs a window, and the next batch overwrites them.
                     self.gathered.zeroize();
+                    shared.metrics.buffer_bytes.set(shared.buffers.bytes() as f64);
                     shared.lock()
                 }
                 Next::Empty => shared.wake.wait(state).unwrap_or_else(PoisonError::into_inner),

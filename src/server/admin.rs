@@ -11,6 +11,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::watch;
 
 use super::health::Readiness;
+use crate::telemetry::metrics::process;
 
 /// The text format that Prometheus reads.
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -39,5 +40,5 @@ async fn readyz(State(sources): State<Sources>) -> impl IntoResponse {
 }
 
 async fn prometheus(State(sources): State<Sources>) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, PROMETHEUS)], sources.metrics.render())
+    ([(header::CONTENT_TYPE, PROMETHEUS)], sources.metrics.render() + &process::render())
 }

@@ -13,7 +13,7 @@ use crate::{
     config::{self, Config},
     inference::{self, Worker},
     model::{self, onnx},
-    session::{Engines, Sessions},
+    session::{Engines, Sessions, calibrate},
     telemetry::{Metrics, metrics},
 };
 
@@ -77,6 +77,9 @@ pub enum Error {
     /// How models are to be run.
     #[error(transparent)]
     Inference(#[from] inference::Invalid),
+    /// What this machine carries.
+    #[error(transparent)]
+    Calibrate(#[from] calibrate::Error),
     /// A port.
     #[error(
         "cannot listen on {address}: {source}; end what uses it, or set {key} to another address (port 0 takes a free one)"
@@ -111,6 +114,9 @@ impl Deps {
         let registry = model::Registry::load(runtime, &config.models, onnx::Options::default())?;
         let recorder = metrics::recorder();
         let (engines, workers) = Engines::new(registry, config.inference.options(), &recorder, std::sync::Arc::clone)?;
+        if config.session.calibrate {
+            engines.calibrate(config.inference.max_batch)?;
+        }
         Ok(Self { engines, workers, metrics: Metrics::new(&recorder), exporter: recorder.handle() })
     }
 }

@@ -120,11 +120,8 @@ fn refused(refusal: &Refusal) -> Status {
             let details = ErrorDetails::with_resource_info("undertone.v1.Leg", name, "", &text);
             Status::with_error_details(Code::AlreadyExists, text, details)
         }
-        Refusal::Full { what, .. } => {
-            let mut details = ErrorDetails::with_retry_info(Some(RETRY_FULL));
-            details.add_quota_failure_violation(*what, &text);
-            Status::with_error_details(Code::ResourceExhausted, text, details)
-        }
+        Refusal::Full { what, .. } => exhausted(what, text),
+        Refusal::Busy { .. } => exhausted("windows a second", text),
         Refusal::Draining => {
             let details = ErrorDetails::with_retry_info(Some(RETRY_DRAINING));
             Status::with_error_details(Code::Unavailable, text, details)
@@ -132,6 +129,12 @@ fn refused(refusal: &Refusal) -> Status {
         Refusal::Analysis(features::Error::Rate(_)) => invalid("audio.sample_rate_hertz", &text),
         Refusal::Failed | Refusal::Analysis(_) => failed(),
     }
+}
+
+fn exhausted(what: &str, text: String) -> Status {
+    let mut details = ErrorDetails::with_retry_info(Some(RETRY_FULL));
+    details.add_quota_failure_violation(what, &text);
+    Status::with_error_details(Code::ResourceExhausted, text, details)
 }
 
 /// The field that has to be set.

@@ -91,7 +91,7 @@ impl Sessions {
             status_interval: NEVER,
             close_timeout: limits.close_timeout,
         };
-        let call = Call::new(options, std::time::Instant::now())?;
+        let call = Call::new(options, std::time::Instant::now())?.lend(engine.inference.buffers());
         let bytes_per_second = encoding.bytes_per_sample() * sample_rate_hz as usize;
         let mut driver = Driver::new(
             call,

@@ -48,14 +48,15 @@ impl Driver {
         first_leg: u64,
         bytes_per_second: usize,
     ) -> Self {
-        // A second of a call was measured to take 230 µs, and nothing may hold an executor up for more than 500.
+        let legs = call.legs();
+        // A second of a leg takes up to 400 µs, its windows included, and nothing may hold an executor up for more than 500.
         Self {
             call,
             rules,
             engine,
             first_leg,
             windows: FuturesUnordered::new(),
-            big_chunk_bytes: 2 * bytes_per_second,
+            big_chunk_bytes: bytes_per_second / legs.max(1),
             failed: false,
         }
     }

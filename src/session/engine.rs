@@ -1,11 +1,18 @@
 //! The models in service, each with what runs it.
 
-use std::sync::Arc;
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use metrics::Recorder;
 
-use super::Refusal;
+use super::{
+    Refusal,
+    calibrate::{self, Cost, Measured},
+};
 use crate::{
+    config,
     inference::{self, Backend, Handle, Worker},
     model::{Model, Registry},
     telemetry::metrics::ModelMetrics,
@@ -19,12 +26,23 @@ pub struct Engine {
     pub inference: Handle,
     /// What is measured of it.
     pub metrics: ModelMetrics,
+    /// What its calls weigh, once it was measured.
+    cost: OnceLock<Cost>,
 }
 
 /// The models in service, each with what runs it. Never empty.
 pub struct Engines {
     registry: Registry,
     engines: Vec<Arc<Engine>>,
+    /// Windows a second that this machine was measured to carry.
+    measured: OnceLock<f64>,
+}
+
+impl Engine {
+    /// The weight of a leg with this stride, in windows a second.
+    pub fn windows_per_second(&self, stride: Duration) -> f64 {
+        self.cost.get().copied().unwrap_or_default().of(stride)
+    }
 }
 
 impl Engines {
@@ -42,9 +60,44 @@ impl Engines {
             let metrics = ModelMetrics::new(recorder, &model.manifest.name, &model.manifest.labels);
             let (inference, worker) = inference::pair(options, inference_metrics(&metrics), backend(model))?;
             workers.push(worker);
-            engines.push(Arc::new(Engine { model: Arc::clone(model), inference, metrics }));
+            engines.push(Arc::new(Engine { model: Arc::clone(model), inference, metrics, cost: OnceLock::new() }));
         }
-        Ok((Self { registry, engines }, workers))
+        Ok((Self { registry, engines, measured: OnceLock::new() }, workers))
+    }
+
+    /// Measures what this machine carries, and what each model's calls weigh; `batch` windows are run at once. Takes about a second a
+    /// model, and is to be done before calls are taken.
+    ///
+    /// # Errors
+    /// [`calibrate::Error`] when a model cannot be run.
+    pub fn calibrate(&self, batch: usize) -> Result<(), calibrate::Error> {
+        let mut default: Option<Measured> = None;
+        for engine in &self.engines {
+            let measured = calibrate::measure(&engine.model, batch)?;
+            let cost = measured.cost(*default.get_or_insert(measured));
+            let model = &*engine.model.manifest.name;
+            tracing::info!(model, ?measured.second, ?measured.window, "calibrated");
+            // What was measured before stays: calls were admitted by it.
+            let _ = engine.cost.set(cost);
+        }
+        if let Some(default) = default {
+            let (cores, limit) = (calibrate::cores(), default.windows_per_second(calibrate::cores()));
+            let _ = self.measured.set(limit);
+            tracing::info!(
+                cores,
+                windows_per_second = limit.floor(),
+                calls = (limit / 2.0).floor(),
+                "the limit was measured"
+            );
+        }
+        Ok(())
+    }
+
+    /// Windows a second that calls may need: as measured, or as configured, or as the reference machine carried on each core.
+    pub fn windows_per_second(&self, limits: &config::Session) -> f64 {
+        let configured = limits.max_windows_per_second.map(f64::from);
+        let assumed = || calibrate::cores() as f64 * calibrate::WINDOWS_PER_CORE;
+        self.measured.get().copied().or(configured).unwrap_or_else(assumed)
     }
 
     /// The models, the default first, then by name.
@@ -74,6 +127,7 @@ impl Engines {
 fn inference_metrics(metrics: &ModelMetrics) -> inference::Metrics {
     inference::Metrics {
         queue_windows: metrics.queue_windows.clone(),
+        buffer_bytes: metrics.buffer_bytes.clone(),
         queue_wait_seconds: metrics.queue_wait_seconds.clone(),
         batch_windows: metrics.batch_windows.clone(),
         run_seconds: metrics.inference_seconds.clone(),

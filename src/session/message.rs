@@ -59,6 +59,8 @@ pub struct Acknowledgement {
     pub model: Arc<Model>,
     /// Time between two decisions.
     pub stride: Duration,
+    /// Where the first falls, below a stride; 0 for after a whole one.
+    pub put_off_samples: u64,
     /// In channel order.
     pub legs: Vec<AcknowledgedLeg>,
     /// What the client should know.

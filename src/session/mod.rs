@@ -27,7 +27,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use arc_swap::ArcSwap;
@@ -44,6 +44,7 @@ use crate::{
     telemetry::Metrics,
 };
 
+pub mod calibrate;
 mod classify;
 mod driver;
 mod engine;
@@ -51,6 +52,7 @@ mod message;
 mod open;
 mod outbox;
 mod registry;
+mod spread;
 mod stream;
 
 pub use classify::{Classification, Recording};
@@ -112,6 +114,15 @@ pub enum Refusal {
         /// How many it takes.
         limit: usize,
     },
+    /// More windows a second than the server scores in time.
+    #[error(
+        "the server scores {windows_per_second} windows a second and has no room for more; try again later or on another server, or \
+         with a longer stride"
+    )]
+    Busy {
+        /// How many it scores.
+        windows_per_second: f64,
+    },
     /// The server is on its way out.
     #[error("the server is shutting down; try again, on another server if there is one")]
     Draining,
@@ -135,6 +146,9 @@ struct Shared {
     engines: Engines,
     rules: Arc<ArcSwap<Rules>>,
     registry: Arc<registry::Registry>,
+    spread: Mutex<spread::Spread>,
+    /// What the spread counts from.
+    began: Instant,
     metrics: Metrics,
     draining: CancellationToken,
     tasks: TaskTracker,
@@ -146,8 +160,11 @@ struct Shared {
 impl Sessions {
     /// None yet, under the rules that are shipped.
     pub fn new(limits: config::Session, policy: Policy, engines: Engines, metrics: Metrics) -> Self {
+        metrics.load_limit.set(engines.windows_per_second(&limits));
         let shared = Shared {
-            registry: Arc::new(registry::Registry::new(limits.max_legs)),
+            registry: Arc::new(registry::Registry::new(limits.max_legs, engines.windows_per_second(&limits))),
+            spread: Mutex::default(),
+            began: Instant::now(),
             classifications: Semaphore::new(limits.max_classifications),
             policy,
             engines,
@@ -185,6 +202,16 @@ impl Sessions {
     /// Legs that are live.
     pub fn live_legs(&self) -> usize {
         self.shared.registry.live()
+    }
+
+    /// Windows a second that the live legs need, as they were admitted.
+    pub fn windows_per_second(&self) -> f64 {
+        self.shared.registry.windows_per_second()
+    }
+
+    /// Windows a second beyond which no call is admitted.
+    pub fn most_windows_per_second(&self) -> f64 {
+        self.shared.registry.most_windows_per_second()
     }
 
     /// Cancelled once the server is on its way out.
@@ -247,7 +274,7 @@ impl Refusal {
             Self::Model(_) => "model",
             Self::Policy(_) => "policy",
             Self::Live(_) => "live",
-            Self::Full { .. } => "full",
+            Self::Full { .. } | Self::Busy { .. } => "full",
             Self::Draining => "draining",
             Self::Failed => "failed",
             Self::Analysis(_) => "invalid",

@@ -1,10 +1,16 @@
 //! Admits a call: model, policy, registry, and what the client should know before it begins.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::{Arc, PoisonError},
+    time::{Duration, Instant},
+};
 
 use uuid::Uuid;
 
-use super::{AcknowledgedLeg, Acknowledgement, Engine, Refusal, Request, Sessions, driver::Driver, registry::Slots};
+use super::{
+    AcknowledgedLeg, Acknowledgement, Engine, Refusal, Request, Sessions, driver::Driver, registry::Slots,
+    spread::Place,
+};
 use crate::{
     call::{Call, LegOptions, Options},
     model::manifest::{Bandwidth, Manifest},
@@ -20,7 +26,14 @@ pub struct Session {
     /// Samples a second of all legs together, times the bytes of one.
     pub(super) bytes_per_second: usize,
     _slots: Slots,
+    _place: Spot,
     _live: metrics::Live,
+}
+
+/// A call's place among the strides of the others, while it is held.
+struct Spot {
+    sessions: Sessions,
+    place: Place,
 }
 
 impl Sessions {
@@ -37,7 +50,11 @@ impl Sessions {
         let permits = self.shared.policy.judge_call(&request.circumstances())?;
         let session_id = Uuid::new_v4();
         let leg_ids = request.legs.iter().map(|leg| leg.leg_id.as_str());
-        let slots = self.shared.registry.take(session_id, &request.call_id, leg_ids)?;
+        let analysed = permits.iter().filter(|permit| permit.is_ok()).count();
+        let load = analysed as f64 * engine.windows_per_second(request.stride);
+        let slots = self.shared.registry.take(session_id, &request.call_id, leg_ids, load)?;
+        let spot = self.take_spot(request.stride);
+        let put_off_samples = samples(spot.place.offset, request.sample_rate_hz);
         let manifest = &engine.model.manifest;
         let legs: Vec<LegOptions> = request
             .legs
@@ -56,6 +73,7 @@ impl Sessions {
             sample_rate_hz: request.sample_rate_hz,
             model: Arc::clone(&engine.model),
             stride: request.stride,
+            put_off_samples,
             warnings: warnings(manifest, request.sample_rate_hz, &acknowledged),
             legs: acknowledged,
         };
@@ -76,7 +94,7 @@ impl Sessions {
         };
         let bytes_per_second =
             request.encoding.bytes_per_sample() * request.sample_rate_hz as usize * request.legs.len();
-        let call = Call::new(options, Instant::now())?;
+        let call = Call::new(options, Instant::now())?.put_off_by(put_off_samples).lend(engine.inference.buffers());
         let rules = Arc::clone(&self.shared.rules);
         let first_leg = self.number_legs(request.legs.len());
         let driver = Driver::new(call, rules, Arc::clone(&engine), first_leg, bytes_per_second);
@@ -87,8 +105,23 @@ impl Sessions {
             acknowledgement: Arc::new(acknowledgement),
             bytes_per_second,
             _slots: slots,
-            _live: self.metrics().live(request.legs.len()),
+            _place: spot,
+            _live: self.metrics().live(request.legs.len(), load),
         })
+    }
+}
+
+impl Sessions {
+    fn take_spot(&self, stride: Duration) -> Spot {
+        let mut spread = self.shared.spread.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = spread.take(stride, self.shared.began.elapsed());
+        Spot { sessions: self.clone(), place }
+    }
+}
+
+impl Drop for Spot {
+    fn drop(&mut self) {
+        self.sessions.shared.spread.lock().unwrap_or_else(PoisonError::into_inner).leave(&self.place);
     }
 }
 
@@ -97,6 +130,12 @@ impl Session {
     pub fn acknowledgement(&self) -> &Arc<Acknowledgement> {
         &self.acknowledgement
     }
+}
+
+/// Whole samples in a time shorter than a stride.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive, and a few seconds of samples")]
+fn samples(time: Duration, sample_rate_hz: u32) -> u64 {
+    (time.as_secs_f64() * f64::from(sample_rate_hz)) as u64
 }
 
 /// What a client should know of a recording at this rate.

@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicUsize, Ordering},
+    atomic::{AtomicU64, AtomicUsize, Ordering},
 };
 
 use dashmap::{DashMap, Entry};
@@ -15,6 +15,9 @@ pub(super) struct Registry {
     legs: DashMap<Key, Uuid>,
     taken: AtomicUsize,
     limit: usize,
+    /// Thousandths of a window a second.
+    load: AtomicU64,
+    most_load: u64,
 }
 
 /// Call and leg.
@@ -39,11 +42,14 @@ pub(super) struct Slots {
     registry: Arc<Registry>,
     keys: Vec<Key>,
     places: usize,
+    load: u64,
 }
 
 impl Registry {
-    pub(super) fn new(limit: usize) -> Self {
-        Self { legs: DashMap::new(), taken: AtomicUsize::new(0), limit }
+    /// Room for so many legs, and for what needs so many windows a second.
+    pub(super) fn new(limit: usize, windows_per_second: f64) -> Self {
+        let most_load = thousandths(windows_per_second);
+        Self { legs: DashMap::new(), taken: AtomicUsize::new(0), limit, load: AtomicU64::new(0), most_load }
     }
 
     /// Legs that are live.
@@ -51,15 +57,27 @@ impl Registry {
         self.legs.len()
     }
 
-    /// Takes all of these legs, or none.
+    /// Windows a second that the live legs need, as they were admitted.
+    pub(super) fn windows_per_second(&self) -> f64 {
+        self.load.load(Ordering::Relaxed) as f64 / 1000.0
+    }
+
+    /// The most of them.
+    pub(super) fn most_windows_per_second(&self) -> f64 {
+        self.most_load as f64 / 1000.0
+    }
+
+    /// Takes all of these legs, which need so many windows a second together, or none.
     pub(super) fn take<'a>(
         self: &Arc<Self>,
         session_id: Uuid,
         call_id: &str,
         leg_ids: impl ExactSizeIterator<Item = &'a str>,
+        windows_per_second: f64,
     ) -> Result<Slots, Refusal> {
         let call: Arc<str> = call_id.into();
-        let mut slots = Slots { registry: Arc::clone(self), keys: Vec::with_capacity(leg_ids.len()), places: 0 };
+        let keys = Vec::with_capacity(leg_ids.len());
+        let mut slots = Slots { registry: Arc::clone(self), keys, places: 0, load: 0 };
         let legs = leg_ids.len();
         for leg_id in leg_ids {
             let key: Key = (Arc::clone(&call), leg_id.into());
@@ -79,8 +97,23 @@ impl Registry {
             return Err(Refusal::Full { what: "legs", limit: self.limit });
         }
         slots.places = legs;
+        let load = thousandths(windows_per_second);
+        let fits = |taken: u64| taken.checked_add(load).filter(|taken| *taken <= self.most_load);
+        if self.load.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_err() {
+            return Err(Refusal::Busy { windows_per_second: self.most_windows_per_second() });
+        }
+        slots.load = load;
         Ok(slots)
     }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "loads are positive; one too large saturates"
+)]
+fn thousandths(windows_per_second: f64) -> u64 {
+    (windows_per_second * 1000.0).round() as u64
 }
 
 impl Drop for Slots {
@@ -89,6 +122,7 @@ impl Drop for Slots {
             self.registry.legs.remove(key);
         }
         self.registry.taken.fetch_sub(self.places, Ordering::Relaxed);
+        self.registry.load.fetch_sub(self.load, Ordering::Relaxed);
     }
 }
 
@@ -97,12 +131,12 @@ mod tests {
     use super::*;
 
     fn take(registry: &Arc<Registry>, call: &str, legs: &[&str]) -> Result<Slots, Refusal> {
-        registry.take(Uuid::new_v4(), call, legs.iter().copied())
+        registry.take(Uuid::new_v4(), call, legs.iter().copied(), 2.0 * legs.len() as f64)
     }
 
     #[test]
     fn a_leg_is_live_until_its_slots_are_dropped() {
-        let registry = Arc::new(Registry::new(10));
+        let registry = Arc::new(Registry::new(10, 100.0));
         let slots = take(&registry, "c", &["customer"]).unwrap();
         let Err(Refusal::Live(live)) = take(&registry, "c", &["agent", "customer"]) else { panic!("taken twice") };
         assert_eq!((live.call_id.as_str(), live.leg_id.as_str()), ("c", "customer"));
@@ -116,12 +150,31 @@ mod tests {
 
     #[test]
     fn beyond_the_limit_nothing_is_taken() {
-        let registry = Arc::new(Registry::new(2));
+        let registry = Arc::new(Registry::new(2, 100.0));
         let one = take(&registry, "a", &["x"]).unwrap();
         assert!(matches!(take(&registry, "b", &["x", "y"]), Err(Refusal::Full { limit: 2, .. })));
         assert_eq!(registry.live(), 1);
         let two = take(&registry, "b", &["x"]).unwrap();
         drop((one, two));
         take(&registry, "b", &["x", "y"]).unwrap();
+    }
+    #[test]
+    fn a_leg_with_a_short_stride_weighs_more() {
+        let registry = Arc::new(Registry::new(100, 8.0));
+        let take =
+            |call: &str, windows_per_second| registry.take(Uuid::new_v4(), call, ["x"].into_iter(), windows_per_second);
+        let quick = take("a", 4.0).unwrap();
+        let slow = take("b", 2.5).unwrap();
+        let Err(Refusal::Busy { windows_per_second }) = take("c", 2.0) else { panic!("taken beyond the limit") };
+        assert!((windows_per_second - 8.0).abs() < 1e-9);
+        assert_eq!(
+            (registry.live(), registry.taken.load(Ordering::Relaxed)),
+            (2, 2),
+            "nothing is kept of what was refused"
+        );
+        let other = take("c", 1.5).unwrap();
+        assert!((registry.windows_per_second() - 8.0).abs() < 1e-9);
+        drop((quick, slow, other));
+        assert!(registry.windows_per_second().abs() < 1e-9);
     }
 }

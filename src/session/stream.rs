@@ -1,13 +1,16 @@
 //! One call's task.
 
 use std::{
-    pin::pin,
+    pin::{Pin, pin},
     time::{Duration, Instant, SystemTime},
 };
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
-use tokio::sync::mpsc;
+use tokio::{
+    sync::mpsc,
+    time::{Sleep, sleep_until},
+};
 use tracing::Instrument as _;
 
 use super::{Engine, Message, Session, driver::Told, outbox::Outbox};
@@ -97,7 +100,12 @@ impl Session {
         let limits = self.sessions.limits();
         let driver = &mut self.driver;
         let mut inputs = pin!(inputs);
-        let mut draining = pin!(self.sessions.draining().cancelled());
+        // All kept from turn to turn, because each would cost a lock to make anew; the token is the call's own, so that calls do not wait
+        // for each other.
+        let draining = self.sessions.draining().child_token();
+        let mut draining = pin!(draining.cancelled());
+        let mut gone = pin!(sender.closed());
+        let mut alarm = Alarm::default();
         let mut outbox =
             Outbox::new(self.acknowledgement.legs.len(), limits.event_buffer, metrics.events_dropped_total.clone());
         let mut audio = metrics.audio_received();
@@ -130,9 +138,25 @@ impl Session {
             let stall = outbox.waiting_since().map(|since| since + limits.stall_timeout);
             let wake = driver.deadline().into_iter().chain(stall).min();
             tokio::select! {
+                // What is ready seldom comes first: audio may be ready always.
+                biased;
+                () = &mut gone => return ("vanished", End::Vanished),
                 () = &mut draining, if open => {
                     open = false;
                     driver.close(EndReason::Draining);
+                }
+                () = driver.answer() => {}
+                permit = sender.reserve(), if !outbox.is_empty() => match permit {
+                    Ok(permit) => if let Some(message) = outbox.pop(Instant::now()) {
+                        permit.send(encode(message));
+                    },
+                    Err(_) => return ("vanished", End::Vanished),
+                },
+                () = alarm.ring(wake) => {
+                    if stall.is_some_and(|stall| stall <= Instant::now()) {
+                        return ("stalled", End::Stalled);
+                    }
+                    driver.tick();
                 }
                 input = inputs.next(), if open && driver.windows_out() < limits.max_windows_out => match input {
                     Some(Ok(Input::Audio { data, sequence, media_offset_samples })) => {
@@ -154,20 +178,6 @@ impl Session {
                     }
                     Some(Err(Fault::Gone)) => return ("vanished", End::Vanished),
                 },
-                () = driver.answer() => {}
-                permit = sender.reserve(), if !outbox.is_empty() => match permit {
-                    Ok(permit) => if let Some(message) = outbox.pop(Instant::now()) {
-                        permit.send(encode(message));
-                    },
-                    Err(_) => return ("vanished", End::Vanished),
-                },
-                () = sender.closed() => return ("vanished", End::Vanished),
-                () = sleep_until(wake) => {
-                    if stall.is_some_and(|stall| stall <= Instant::now()) {
-                        return ("stalled", End::Stalled);
-                    }
-                    driver.tick();
-                }
             }
         }
     }
@@ -215,17 +225,45 @@ fn not_scored(reason: NotScored) -> &'static str {
     }
 }
 
-async fn sleep_until(wake: Option<Instant>) {
-    match wake {
-        Some(wake) => tokio::time::sleep_until(wake.into()).await,
-        None => std::future::pending().await,
+/// Rings at a moment or before. It is set anew only for an earlier one: a call's deadlines move with every message, and almost never pass.
+#[derive(Default)]
+struct Alarm {
+    sleep: Option<Pin<Box<Sleep>>>,
+    set: Option<Instant>,
+}
+
+impl Alarm {
+    /// Nothing is lost when the future is dropped.
+    async fn ring(&mut self, at: Option<Instant>) {
+        let Some(at) = at else { return std::future::pending().await };
+        let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(at.into())));
+        if self.set.is_none_or(|set| at < set) {
+            sleep.as_mut().reset(at.into());
+            self.set = Some(at);
+        }
+        sleep.as_mut().await;
+        self.set = None;
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
+
     use super::*;
     use crate::telemetry::metrics::{END_REASONS, NOT_SCORED_REASONS};
+
+    #[tokio::test]
+    async fn an_alarm_rings_for_the_earliest_moment_it_was_told() {
+        let (now, hour) = (Instant::now(), Duration::from_secs(3600));
+        let mut alarm = Alarm::default();
+        assert!(alarm.ring(None).now_or_never().is_none());
+        assert!(alarm.ring(Some(now + hour)).now_or_never().is_none());
+        alarm.ring(Some(now)).await;
+        assert!(alarm.ring(Some(now + hour)).now_or_never().is_none(), "one that rang is set anew");
+        assert!(alarm.ring(Some(now + 2 * hour)).now_or_never().is_none());
+        assert_eq!(alarm.set, Some(now + hour), "a later moment sets nothing anew");
+    }
 
     #[test]
     fn every_ending_and_every_reason_is_counted() {

@@ -9,7 +9,11 @@ use std::time::Duration;
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Label, Level, Metadata, Recorder};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusRecorder};
 
+pub mod process;
+
 const LEGS_LIVE: &str = "undertone_legs_live";
+const LOAD: &str = "undertone_load_windows_per_second";
+const LOAD_LIMIT: &str = "undertone_load_limit_windows_per_second";
 const CALLS_ENDED: &str = "undertone_calls_ended_total";
 const CALLS_REFUSED: &str = "undertone_calls_refused_total";
 const EVENTS: &str = "undertone_events_total";
@@ -20,6 +24,7 @@ const PROCESSING_LATENCY: &str = "undertone_processing_latency_seconds";
 const CLASSIFICATIONS: &str = "undertone_classifications_total";
 const WINDOWS: &str = "undertone_windows_total";
 const QUEUE: &str = "undertone_queue_windows";
+const BUFFERS: &str = "undertone_window_buffers_bytes";
 const QUEUE_WAIT: &str = "undertone_queue_wait_seconds";
 const BATCH: &str = "undertone_batch_windows";
 const INFERENCE: &str = "undertone_inference_seconds";
@@ -59,6 +64,9 @@ const BATCH_BUCKETS: [f64; 7] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0];
 /// What is measured of calls. Made once a server.
 pub struct Metrics {
     legs_live: Gauge,
+    load: Gauge,
+    /// Windows a second beyond which no call is admitted.
+    pub load_limit: Gauge,
     /// Calls that ended, by [`END_REASONS`].
     pub calls_ended_total: Counters,
     /// Calls that never began, by [`REFUSALS`].
@@ -81,6 +89,8 @@ pub struct ModelMetrics {
     pub events_total: Counters,
     /// Windows that wait.
     pub queue_windows: Gauge,
+    /// Memory kept for windows to come.
+    pub buffer_bytes: Gauge,
     /// From the handing in of a window to the run of its batch.
     pub queue_wait_seconds: Histogram,
     /// Windows in a batch.
@@ -101,7 +111,7 @@ pub struct ModelMetrics {
 pub struct Counters(Vec<(String, Counter)>);
 
 /// Counts as live while it is held.
-pub struct Live(Gauge, f64);
+pub struct Live([(Gauge, f64); 2]);
 
 /// Adds durations up and counts whole seconds of them.
 pub struct Seconds {
@@ -132,6 +142,8 @@ impl Metrics {
         let from = Registration { recorder, model: None };
         Self {
             legs_live: from.gauge(LEGS_LIVE, "Legs of calls that are live."),
+            load: from.gauge(LOAD, "Windows a second that live legs need, as they were admitted."),
+            load_limit: from.gauge(LOAD_LIMIT, "Windows a second beyond which no call is admitted."),
             calls_ended_total: from.counters(CALLS_ENDED, "Calls that ended.", "reason", &END_REASONS),
             calls_refused_total: from.counters(CALLS_REFUSED, "Calls that never began.", "reason", &REFUSALS),
             not_scored_total: from.counters(NOT_SCORED, "Strides without a score.", "reason", &NOT_SCORED_REASONS),
@@ -145,11 +157,11 @@ impl Metrics {
         }
     }
 
-    /// Counts so many legs as live while the guard is held.
-    pub fn live(&self, legs: usize) -> Live {
-        let legs = legs as f64;
-        self.legs_live.increment(legs);
-        Live(self.legs_live.clone(), legs)
+    /// Counts so many legs, which need so many windows a second, as live while the guard is held.
+    pub fn live(&self, legs: usize, windows_per_second: f64) -> Live {
+        let parts = [(self.legs_live.clone(), legs as f64), (self.load.clone(), windows_per_second)];
+        parts.iter().for_each(|(gauge, amount)| gauge.increment(*amount));
+        Live(parts)
     }
 
     /// Takes durations of received audio.
@@ -169,6 +181,7 @@ impl ModelMetrics {
         Self {
             events_total: from.counters(EVENTS, "Emotion events.", "label", &labels),
             queue_windows: from.gauge(QUEUE, "Windows that wait for the model."),
+            buffer_bytes: from.gauge(BUFFERS, "Memory kept for windows to come, told when nothing waits."),
             queue_wait_seconds: from.histogram(QUEUE_WAIT, "How long a window waited for the model."),
             batch_windows: from.histogram(BATCH, "Windows in a batch."),
             inference_seconds: from.histogram(INFERENCE, "Time a batch takes."),
@@ -191,7 +204,7 @@ impl Counters {
 
 impl Drop for Live {
     fn drop(&mut self) {
-        self.0.decrement(self.1);
+        self.0.iter().for_each(|(gauge, amount)| gauge.decrement(*amount));
     }
 }
 
@@ -268,11 +281,12 @@ mod tests {
         let (a, b) = (recorder(), recorder());
         let (of_a, of_b) = (Metrics::new(&a), Metrics::new(&b));
         of_a.calls_ended_total.increment("idle");
-        let two = of_a.live(2);
-        let three = of_a.live(3);
+        let two = of_a.live(2, 4.0);
+        let three = of_a.live(3, 6.5);
         drop(two);
         let text = a.handle().render();
         assert_eq!(line(&text, "undertone_legs_live "), "undertone_legs_live 3");
+        assert_eq!(line(&text, LOAD), "undertone_load_windows_per_second 6.5");
         assert_eq!(
             line(&text, "undertone_calls_ended_total{reason=\"idle\"}"),
             "undertone_calls_ended_total{reason=\"idle\"} 1"

@@ -32,7 +32,7 @@ const MAY_IMPORT: [(&str, &[&str]); 16] = [
 ];
 
 /// A crate and the modules that may name it; the command line may name any.
-const MAY_NAME: [(&str, &[&str]); 14] = [
+const MAY_NAME: [(&str, &[&str]); 15] = [
     ("tokio", &["inference", "telemetry", "config", "session", "server", "shutdown"]),
     ("tokio_stream", &["session", "server"]),
     ("tokio_util", &["session", "server"]),
@@ -46,6 +46,7 @@ const MAY_NAME: [(&str, &[&str]); 14] = [
     ("dashmap", &["session", "server"]),
     ("metrics", &["telemetry::metrics", "telemetry", "inference", "session", "server"]),
     ("metrics_exporter_prometheus", &["telemetry::metrics", "telemetry", "server"]),
+    ("metrics_process", &["telemetry::metrics"]),
     ("burn", &["train"]),
 ];
 

@@ -5,6 +5,8 @@
 mod harness;
 
 mod admin;
+mod admission;
+mod bench;
 mod classify;
 mod config;
 mod deploy;
@@ -15,6 +17,7 @@ mod fields;
 mod health;
 mod idle;
 mod layers;
+mod leak;
 mod models;
 mod people;
 mod reflection;

@@ -1,6 +1,6 @@
 //! Scenarios with a clock of their own, and the queue against a naive form of its rules.
 
-use std::{cell::Cell, rc::Rc};
+use std::{cell::Cell, cmp::Reverse, rc::Rc};
 
 use proptest::prelude::*;
 
@@ -101,6 +101,18 @@ fn when_all_legs_are_equal_the_oldest_window_gives_way_to_the_fresh_one() {
 }
 
 #[test]
+fn of_equal_legs_the_one_that_was_shed_longest_ago_gives_way() {
+    let now = Instant::now();
+    let mut queue = Queue::new(options(3, 8));
+    (0..3).for_each(|id| assert!(queue.push(window(id, id as u64), now).is_none()));
+    assert_eq!(queue.push(window(3, 0), now).map(|shed| shed.id), Some(0), "leg 0 has two");
+    assert_eq!(queue.push(window(4, 3), now).map(|shed| shed.id), Some(1), "leg 1 was never shed");
+    assert_eq!(queue.push(window(5, 1), now).map(|shed| shed.id), Some(2), "leg 2 neither");
+    assert_eq!(queue.push(window(6, 2), now).map(|shed| shed.id), Some(4), "leg 3 neither");
+    assert_eq!(queue.push(window(7, 3), now).map(|shed| shed.id), Some(3), "of all leg 0 longest ago");
+}
+
+#[test]
 fn cancelled_windows_are_not_run_and_make_room_before_any_is_shed() {
     let now = Instant::now();
     let mut queue = Queue::new(options(2, 2));
@@ -135,6 +147,7 @@ fn a_batch_is_of_one_length_and_no_window_overtakes_another_of_its_leg() {
 struct Naive {
     options: Options,
     waiting: Vec<(Instant, Window)>,
+    shed: Vec<u64>,
 }
 
 impl Naive {
@@ -151,9 +164,13 @@ impl Naive {
             return None;
         }
         let busy = |leg| self.waiting.iter().filter(|(_, other)| other.leg == leg).count();
-        // The first of the largest: `max_by_key` gives the last, so from behind.
-        let (place, _) = self.waiting.iter().enumerate().rev().max_by_key(|(_, (_, window))| busy(window.leg))?;
-        Some(self.waiting.remove(place).1.id)
+        let last_shed = |leg| self.shed.iter().rposition(|other| *other == leg);
+        let gives_way =
+            |(_, (_, window)): &(usize, &(Instant, Window))| (Reverse(busy(window.leg)), last_shed(window.leg));
+        let (place, _) = self.waiting.iter().enumerate().min_by_key(gives_way)?;
+        let (_, window) = self.waiting.remove(place);
+        self.shed.push(window.leg);
+        Some(window.id)
     }
 
     fn next(&mut self, now: Instant) -> Result<Vec<usize>, Option<Instant>> {
@@ -200,7 +217,7 @@ proptest! {
     ) {
         let options = options(capacity, max_batch);
         let mut queue = Queue::new(options);
-        let mut naive = Naive { options, waiting: Vec::new() };
+        let mut naive = Naive { options, waiting: Vec::new(), shed: Vec::new() };
         let (mut now, mut all, mut batched) = (Instant::now(), Vec::<Window>::new(), Vec::new());
         for step in steps {
             match step {

@@ -83,6 +83,7 @@ fn acknowledgement(call: &Acknowledgement) -> proto::Acknowledgement {
         session_id: call.session_id.to_string(),
         model: Some(model(&call.model)),
         stride: Some(duration(call.stride)),
+        first_decision_samples: (call.put_off_samples > 0).then(|| count(call.put_off_samples)),
         legs: call.legs.iter().map(leg).collect(),
         warnings: call.warnings.clone(),
     }

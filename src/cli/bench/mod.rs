@@ -1,0 +1,152 @@
+//! `undertone bench`: many calls at once against a server, and how it bears them.
+
+use std::{fs, io::Write as _, path::PathBuf, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+
+use super::{Usage, client};
+
+mod call;
+mod limit;
+mod load;
+mod material;
+mod report;
+mod source;
+mod tally;
+mod target;
+
+use material::Material;
+use report::Report;
+use target::Target;
+
+/// Calls on one connection, as a gateway would carry them; a connection a call costs both sides more.
+const CALLS_A_CONNECTION: usize = 250;
+
+/// Plays many calls at once to a server, and tells what it took and how long they waited.
+///
+/// Every call is the demo's recorded call, looped, each beginning somewhere else in it. Every answer's order and count is checked.
+/// Latency runs from the sending of the chunk that holds the last sample a scored window depends on to the receipt of its event.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The server, as http://host:port [default: one of its own, which ends with the bench]
+    #[arg(long, value_name = "URL")]
+    to: Option<String>,
+    /// Where the server's /metrics are; without it, its CPU and memory stay unknown
+    #[arg(long, value_name = "HOST:PORT", requires = "to")]
+    admin: Option<String>,
+    /// Configuration of the server of its own
+    #[arg(long, value_name = "FILE", conflicts_with = "to")]
+    config: Option<PathBuf>,
+    /// Calls at once; with --find-limit, at most
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    calls: u32,
+    /// How long all of them are there, in real time; with --find-limit, at each step
+    #[arg(long, value_name = "S", value_parser = seconds)]
+    seconds: Duration,
+    /// Milliseconds of audio in one message: 1 to 2000
+    #[arg(long, value_name = "MS", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=2000))]
+    chunk_ms: u64,
+    /// How samples are written on the wire
+    #[arg(long, value_enum, default_value_t = client::Wire::Mulaw)]
+    encoding: client::Wire,
+    /// Connections that the calls share [default: one for 250 calls]
+    #[arg(long, value_name = "C", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    connections: Option<u32>,
+    /// How long it takes until all calls are there
+    #[arg(long, value_name = "S", default_value = "1", value_parser = pause)]
+    ramp: Duration,
+    /// Times real time
+    #[arg(long, value_name = "N", default_value = "1", value_parser = client::speed)]
+    speed: f64,
+    /// Seconds between two decisions [default: the server's]
+    #[arg(long, value_name = "S", value_parser = seconds)]
+    stride: Option<Duration>,
+    /// A model by name [default: the server's]
+    #[arg(long, value_name = "NAME")]
+    model: Option<String>,
+    /// Write the figures as one object of JSON to a file, or with - to standard output alone
+    #[arg(long, value_name = "OUT")]
+    json: Option<PathBuf>,
+    /// Search the largest number of calls with a 95th percentile below 100 ms and nothing shed; 5 minutes at most
+    #[arg(long)]
+    find_limit: bool,
+}
+
+/// Runs the command.
+pub(crate) fn run(args: Args) -> anyhow::Result<()> {
+    let Args { to, admin, config, calls, seconds, chunk_ms, encoding, connections, .. } = args;
+    let calls = calls as usize;
+    let chunk = Duration::from_millis(chunk_ms);
+    let material = Arc::new(Material::new(encoding.encoding(), chunk)?);
+    let options = load::Options {
+        calls,
+        seconds,
+        ramp: args.ramp,
+        speed: args.speed,
+        connections: connections.map_or(calls.div_ceil(CALLS_A_CONNECTION), |connections| connections as usize),
+        model: args.model,
+        stride: args.stride,
+    };
+    if chunk > seconds.mul_f64(args.speed) {
+        return Err(Usage(format!("a chunk of {chunk:?} does not fit in {seconds:?}; set --chunk-ms lower")).into());
+    }
+    super::block_on(async {
+        let target = match to {
+            Some(url) => Target::running(url, admin).await?,
+            None => Target::own(config.as_deref()).await?,
+        };
+        let report = if args.find_limit {
+            limit::find(&target, &material, &options).await
+        } else {
+            load::run(&target, &material, &options).await
+        };
+        // First told, so that a server that ends badly takes no figures along.
+        let told = report.and_then(|report| tell(&report, args.json.as_ref()).map(|()| report));
+        target.end().await?;
+        verdict(&told?)
+    })
+}
+
+/// Tells the figures as was asked.
+fn tell(report: &Report, json: Option<&PathBuf>) -> anyhow::Result<()> {
+    for problem in &report.problems {
+        progress(problem);
+    }
+    if report.is_late() {
+        progress("the load was not sent in time: give the bench more CPU, or read its figures as those of both");
+    }
+    let Some(out) = json else { return super::print(report.table()) };
+    let object = serde_json::to_string(report)?;
+    if out.as_os_str() == "-" {
+        return super::print(object);
+    }
+    fs::write(out, object + "\n").with_context(|| format!("cannot write {}", out.display()))?;
+    super::print(report.table())
+}
+
+/// A server that answers wrongly fails the command; one that is full or slow does not.
+fn verdict(report: &Report) -> anyhow::Result<()> {
+    let wrong = report.errors + report.out_of_order;
+    // A search goes beyond what the server carries.
+    anyhow::ensure!(wrong == 0 || report.limit_calls.is_some(), "{wrong} answers were missing, wrong or out of order");
+    Ok(())
+}
+
+/// Tells how it goes, beside the results.
+fn progress(line: impl std::fmt::Display) {
+    // Progress that nobody can read is no reason to stop.
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+/// A time on the command line, in seconds: more than 0, an hour at most.
+fn seconds(text: &str) -> Result<Duration, String> {
+    pause(text).and_then(|pause| if pause.is_zero() { Err("expected more than 0".to_owned()) } else { Ok(pause) })
+}
+
+/// A time on the command line, in seconds: 0 to 3600.
+fn pause(text: &str) -> Result<Duration, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) if (0.0..=3600.0).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
+        _ => Err("expected seconds, 0 to 3600".to_owned()),
+    }
+}

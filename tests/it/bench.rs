@@ -1,0 +1,96 @@
+//! The load tool, against a server of its own.
+
+use std::{
+    fs,
+    path::PathBuf,
+    process::{Command, Output, Stdio},
+};
+
+use crate::harness::tiny;
+
+/// A configuration with the tiny model and two threads, whose answers may cross.
+fn config(dir: &tempfile::TempDir, more: &str) -> PathBuf {
+    let file = dir.path().join("undertone.toml");
+    let models = tiny().display().to_string();
+    fs::write(&file, format!("models = [{models:?}]\n[inference]\nthreads = 2\n{more}")).unwrap();
+    file
+}
+
+fn bench(args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_undertone"));
+    command.arg("bench").args(args).stdin(Stdio::null()).output().unwrap()
+}
+
+#[test]
+fn every_call_is_answered_in_order_and_measured() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(&dir, "");
+    let config = config.to_str().unwrap();
+    let output = bench(&[
+        "--calls",
+        "6",
+        "--seconds",
+        "2",
+        "--ramp",
+        "0.2",
+        "--speed",
+        "4",
+        "--connections",
+        "2",
+        "--config",
+        config,
+        "--json",
+        "-",
+    ]);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{stderr}");
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    for (name, expected) in [("calls", 6), ("admitted", 6), ("refused", 0), ("errors", 0), ("out_of_order", 0)] {
+        assert_eq!(told[name], expected, "{name} in {told}\n{stderr}");
+    }
+    for name in ["messages_per_second", "windows_per_second"] {
+        assert!(told[name].as_f64().unwrap() > 0.0, "{name} in {told}");
+    }
+    assert!(told["latency_ms"]["p95"].as_f64().unwrap() > 0.0, "{told}");
+    #[cfg(target_os = "linux")]
+    assert!(told["server_cpu_seconds_per_call_second"].as_f64().unwrap() > 0.0, "{told}");
+}
+
+#[test]
+fn the_limit_is_found_where_calls_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(&dir, "[session]\nmax_legs = 1\n");
+    let file = dir.path().join("out.json");
+    let (config, out) = (config.to_str().unwrap(), file.to_str().unwrap());
+    let output = bench(&[
+        "--calls",
+        "2",
+        "--seconds",
+        "1",
+        "--ramp",
+        "0",
+        "--speed",
+        "8",
+        "--find-limit",
+        "--config",
+        config,
+        "--json",
+        out,
+    ]);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{stderr}");
+    let told: serde_json::Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    // Never two; and none, where this machine has too much else to do for one call in time.
+    assert!(told["limit_calls"].as_u64().unwrap() <= 1, "{told}\n{stderr}");
+    assert!(stderr.contains("2 calls: 1 admitted, 1 refused"), "{stderr}");
+}
+
+#[test]
+fn a_server_that_is_not_there_is_told() {
+    let output = bench(&["--to", "http://127.0.0.1:9", "--calls", "1", "--seconds", "1"]);
+    assert_eq!(output.status.code(), Some(1));
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.contains("undertone serve") && stderr.lines().count() == 1, "{stderr}");
+    let output = bench(&["--calls", "1", "--seconds", "1", "--chunk-ms", "2000"]);
+    assert_eq!(output.status.code(), Some(2), "a chunk that does not fit");
+}
