@@ -125,6 +125,11 @@ impl Leg {
         }
     }
 
+    /// Bytes that its frames take.
+    pub(super) fn bytes(&self) -> usize {
+        self.pipeline.as_ref().map_or(0, Pipeline::bytes)
+    }
+
     /// Windows take their memory from there.
     pub(super) fn lend(&mut self, buffers: &Buffers) {
         if let Some(pipeline) = &mut self.pipeline {

@@ -70,6 +70,11 @@ impl Call {
         self
     }
 
+    /// Bytes that the frames of its legs take.
+    pub fn bytes(&self) -> usize {
+        self.legs.iter().map(Leg::bytes).sum()
+    }
+
     /// Legs it has.
     pub fn legs(&self) -> usize {
         self.legs.len()

@@ -110,6 +110,12 @@ impl Memory {
         values
     }
 
+    /// Bytes that it takes, as long as the leg lives.
+    pub(super) fn bytes(&self) -> usize {
+        let faint: usize = self.faint.iter().map(Vec::capacity).sum();
+        (self.values.capacity() + faint) * size_of::<f32>() + self.faint.capacity() * size_of::<Vec<f32>>()
+    }
+
     /// The first frame that is still kept.
     fn oldest(&self) -> u64 {
         self.heard.saturating_sub(self.speech.len() as u64)

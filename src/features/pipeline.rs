@@ -108,6 +108,11 @@ impl Pipeline {
         })
     }
 
+    /// Bytes that its frames take; windows are counted apart.
+    pub fn bytes(&self) -> usize {
+        self.heard.memory.bytes()
+    }
+
     /// Windows take their memory from there.
     pub fn lend(&mut self, buffers: Buffers) {
         self.buffers = buffers;

@@ -95,6 +95,7 @@ impl Sessions {
         let bytes_per_second =
             request.encoding.bytes_per_sample() * request.sample_rate_hz as usize * request.legs.len();
         let call = Call::new(options, Instant::now())?.put_off_by(put_off_samples).lend(engine.inference.buffers());
+        let live = self.metrics().live(request.legs.len(), load, call.bytes());
         let rules = Arc::clone(&self.shared.rules);
         let first_leg = self.number_legs(request.legs.len());
         let driver = Driver::new(call, rules, Arc::clone(&engine), first_leg, bytes_per_second);
@@ -106,7 +107,7 @@ impl Sessions {
             bytes_per_second,
             _slots: slots,
             _place: spot,
-            _live: self.metrics().live(request.legs.len(), load),
+            _live: live,
         })
     }
 }

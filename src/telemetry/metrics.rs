@@ -12,6 +12,7 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusRecorder
 pub mod process;
 
 const LEGS_LIVE: &str = "undertone_legs_live";
+const LEGS_BYTES: &str = "undertone_legs_bytes";
 const LOAD: &str = "undertone_load_windows_per_second";
 const LOAD_LIMIT: &str = "undertone_load_limit_windows_per_second";
 const CALLS_ENDED: &str = "undertone_calls_ended_total";
@@ -65,6 +66,7 @@ const BATCH_BUCKETS: [f64; 7] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0];
 pub struct Metrics {
     legs_live: Gauge,
     load: Gauge,
+    legs_bytes: Gauge,
     /// Windows a second beyond which no call is admitted.
     pub load_limit: Gauge,
     /// Calls that ended, by [`END_REASONS`].
@@ -111,7 +113,7 @@ pub struct ModelMetrics {
 pub struct Counters(Vec<(String, Counter)>);
 
 /// Counts as live while it is held.
-pub struct Live([(Gauge, f64); 2]);
+pub struct Live([(Gauge, f64); 3]);
 
 /// Adds durations up and counts whole seconds of them.
 pub struct Seconds {
@@ -142,6 +144,8 @@ impl Metrics {
         let from = Registration { recorder, model: None };
         Self {
             legs_live: from.gauge(LEGS_LIVE, "Legs of calls that are live."),
+            legs_bytes: from
+                .gauge(LEGS_BYTES, "Memory that live legs keep of what they heard; windows are counted apart."),
             load: from.gauge(LOAD, "Windows a second that live legs need, as they were admitted."),
             load_limit: from.gauge(LOAD_LIMIT, "Windows a second beyond which no call is admitted."),
             calls_ended_total: from.counters(CALLS_ENDED, "Calls that ended.", "reason", &END_REASONS),
@@ -157,9 +161,13 @@ impl Metrics {
         }
     }
 
-    /// Counts so many legs, which need so many windows a second, as live while the guard is held.
-    pub fn live(&self, legs: usize, windows_per_second: f64) -> Live {
-        let parts = [(self.legs_live.clone(), legs as f64), (self.load.clone(), windows_per_second)];
+    /// Counts so many legs, which need so many windows a second and keep so much, as live while the guard is held.
+    pub fn live(&self, legs: usize, windows_per_second: f64, bytes: usize) -> Live {
+        let parts = [
+            (self.legs_live.clone(), legs as f64),
+            (self.load.clone(), windows_per_second),
+            (self.legs_bytes.clone(), bytes as f64),
+        ];
         parts.iter().for_each(|(gauge, amount)| gauge.increment(*amount));
         Live(parts)
     }
@@ -281,12 +289,13 @@ mod tests {
         let (a, b) = (recorder(), recorder());
         let (of_a, of_b) = (Metrics::new(&a), Metrics::new(&b));
         of_a.calls_ended_total.increment("idle");
-        let two = of_a.live(2, 4.0);
-        let three = of_a.live(3, 6.5);
+        let two = of_a.live(2, 4.0, 1000);
+        let three = of_a.live(3, 6.5, 3000);
         drop(two);
         let text = a.handle().render();
         assert_eq!(line(&text, "undertone_legs_live "), "undertone_legs_live 3");
         assert_eq!(line(&text, LOAD), "undertone_load_windows_per_second 6.5");
+        assert_eq!(line(&text, LEGS_BYTES), "undertone_legs_bytes 3000");
         assert_eq!(
             line(&text, "undertone_calls_ended_total{reason=\"idle\"}"),
             "undertone_calls_ended_total{reason=\"idle\"} 1"

@@ -82,7 +82,7 @@ impl Call {
             Some(Message::Acknowledgement(acknowledgement)) => self.acknowledge(acknowledgement),
             Some(Message::Event(event)) => self.event(event, now),
             Some(Message::Summary(summary)) => self.summary = Some(summary.clone()),
-            Some(Message::Status(_)) | None => {}
+            Some(Message::Status(_) | Message::Alert(_)) | None => {}
         }
     }
 
