@@ -9,6 +9,8 @@ use hdrhistogram::Histogram;
 
 /// Problems that are told in words; the rest is counted.
 const TOLD: usize = 5;
+/// The longest that is told apart, in microseconds: an hour.
+const LONGEST: u64 = 3_600_000_000;
 
 /// What became of one call, or of many.
 #[derive(Debug, Default)]
@@ -117,7 +119,7 @@ impl Classes {
 
 /// Durations in a histogram of microseconds, to three digits.
 pub(super) fn histogram(durations: &[Duration]) -> Histogram<u64> {
-    let mut histogram = Histogram::new(3).expect("three digits are supported");
+    let mut histogram = Histogram::new_with_max(LONGEST, 3).expect("an hour to three digits is supported");
     for duration in durations {
         histogram.saturating_record(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX));
     }
