@@ -5,8 +5,11 @@
 
 use std::sync::LazyLock;
 
+use pulp::Arch;
+
 use super::{
     frame::CROSSING_THRESHOLD,
+    lanes::largest,
     raw::RawFrame,
     thesis154::{
         CHROMA_AT, CROSSINGS_AT, FRAME_SAMPLES, LEAST_POWER, MEL, MEL_AT, MFCC, PEAK_OFFSET, RAW_CHROMA_AT,
@@ -38,14 +41,15 @@ enum Level {
 /// # Panics
 /// If there are more raw frames than room in the window.
 pub fn assemble<'a>(frames: impl Iterator<Item = RawFrame<'a>> + Clone, window: &mut [f32]) {
-    fill(frames, Level::Peak, window);
+    Arch::new().dispatch(|| fill(frames, Level::Peak, window));
 }
 
 /// The same for frames of samples that have their level already.
 pub(super) fn assemble_as_is<'a>(frames: impl Iterator<Item = RawFrame<'a>> + Clone, window: &mut [f32]) {
-    fill(frames, Level::AsIs, window);
+    Arch::new().dispatch(|| fill(frames, Level::AsIs, window));
 }
 
+#[inline(always)]
 fn fill<'a>(frames: impl Iterator<Item = RawFrame<'a>> + Clone, level: Level, window: &mut [f32]) {
     let divisor = match level {
         Level::Peak => frames.clone().fold(0.0_f32, |peak, frame| peak.max(frame.values[RAW_PEAK_AT])) + PEAK_OFFSET,
@@ -53,8 +57,10 @@ fn fill<'a>(frames: impl Iterator<Item = RawFrame<'a>> + Clone, level: Level, wi
     };
     let gain_db = -20.0 * divisor.log10();
     let least_db = 10.0 * LEAST_POWER.log10();
-    let loudest =
-        frames.clone().flat_map(|frame| &frame.values[..MEL]).fold(f32::MIN, |loudest, band| loudest.max(*band));
+    let loudest = frames.clone().fold(f32::MIN, |loudest, frame| {
+        let (bands, _) = frame.values[..MEL].as_chunks();
+        largest(bands.iter().copied(), loudest)
+    });
     let floor = least_db.max(loudest + gain_db - TOP_DB);
     let mut left = &mut *window;
     for raw in frames {
@@ -73,6 +79,7 @@ fn fill<'a>(frames: impl Iterator<Item = RawFrame<'a>> + Clone, level: Level, wi
     left.fill(0.0);
 }
 
+#[inline(always)]
 fn cepstrum(mel: &[f32]) -> [f32; LANES] {
     let mut sums = [0.0; LANES];
     for (mel, cosines) in mel.chunks(PARTIAL_BANDS).zip(COSINES.chunks(PARTIAL_BANDS)) {

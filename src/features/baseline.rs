@@ -10,9 +10,10 @@
 //! So a window at a call's beginning has its own mean subtracted. The mean is a plain one up to `baseline_seconds` of speech; from
 //! then on each new frame counts as much as one of so many.
 
+use pulp::Arch;
 use zeroize::Zeroize;
 
-use super::logmel8k::Options;
+use super::{lanes::largest, logmel8k::Options};
 
 /// Nepers of power a dB.
 const PER_DB: f32 = std::f32::consts::LN_10 / 10.0;
@@ -46,8 +47,9 @@ impl Baseline {
 
     /// Takes note of a frame of speech that has come.
     pub(super) fn hear(&mut self, bands: &[f32]) {
-        let loudest = bands.iter().fold(f32::NEG_INFINITY, |loudest, band| loudest.max(*band));
-        self.loudest = loudest.max(self.loudest - self.forget_per_frame);
+        let (groups, rest) = bands.as_chunks();
+        let loudest = largest(groups.iter().copied(), self.loudest - self.forget_per_frame);
+        self.loudest = rest.iter().fold(loudest, |loudest, band| loudest.max(*band));
     }
 
     /// Takes a frame of speech into the mean, which will stand in no window any more.
@@ -79,8 +81,13 @@ impl Baseline {
     }
 
     /// Clamps a window `[frames, bands]` and subtracts the mean over all that was taken in, `also` and the window itself.
-    #[expect(clippy::cast_possible_truncation, reason = "values are f32")]
     pub(super) fn apply<'a>(&self, also: impl Iterator<Item = &'a [f32]>, window: &mut [f32]) {
+        Arch::new().dispatch(|| self.subtract(also, window));
+    }
+
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "values are f32")]
+    fn subtract<'a>(&self, also: impl Iterator<Item = &'a [f32]>, window: &mut [f32]) {
         let bands = self.mean.len();
         let floor = self.floor();
         let mut sums: Vec<f64> = self.mean.iter().map(|mean| mean * self.frames).collect();
@@ -99,7 +106,7 @@ impl Baseline {
             count(&clamped);
         }
         for frame in window.chunks_exact_mut(bands) {
-            frame.iter_mut().for_each(|value| *value = value.max(floor));
+            frame.iter_mut().for_each(|value| *value = if *value > floor { *value } else { floor });
             count(frame);
         }
         let mean: Vec<f32> = sums.iter().map(|sum| (sum / frames) as f32).collect();

@@ -79,9 +79,11 @@ impl ChromaBank {
                 }
             }
             // Kept apart, as in `lanes::dot`.
-            let sums = std::hint::black_box(sums);
+            let [one, two, three, four] = std::hint::black_box(sums);
+            let of_run =
+                all[run.first_class..].first_chunk_mut::<LANES>().expect("a run ends within twice the classes");
             for lane in 0..LANES {
-                all[run.first_class + lane] += (sums[0][lane] + sums[2][lane]) + (sums[1][lane] + sums[3][lane]);
+                of_run[lane] += (one[lane] + three[lane]) + (two[lane] + four[lane]);
             }
         }
         let (sums, wrapped) = all.split_at_mut(CHROMA);

@@ -8,7 +8,10 @@
 //! known yet. So crossings are counted as for a peak of 4, and what a lower peak changes is told as [`Frame::faint`]. Such samples
 //! are rare: the last ringing of a resampler after digital silence.
 
-use super::thesis154::{FRAME_SAMPLES, HOP_SAMPLES};
+use super::{
+    lanes::{LANES, largest},
+    thesis154::{FRAME_SAMPLES, HOP_SAMPLES},
+};
 
 /// Samples no further from 0 than this part of the peak count as 0, which is positive.
 pub(super) const CROSSING_THRESHOLD: f32 = 1e-10;
@@ -112,7 +115,9 @@ impl Framer {
     fn note(&mut self, samples: &[f32]) {
         let (Some(&first), Some(&last)) = (samples.first(), samples.last()) else { return };
         let hop = &mut self.current;
-        hop.peak = samples.iter().fold(hop.peak, |peak, sample| peak.max(sample.abs()));
+        let (groups, rest) = samples.as_chunks::<LANES>();
+        let peak = largest(groups.iter().map(|group| group.map(f32::abs)), hop.peak);
+        hop.peak = rest.iter().fold(peak, |peak, sample| peak.max(sample.abs()));
         let crosses = self.previous.is_some_and(|previous| is_negative(previous) != is_negative(first));
         let within: u32 = samples.windows(2).map(|pair| u32::from(is_negative(pair[0]) != is_negative(pair[1]))).sum();
         hop.crossings += u32::from(crosses) + within;

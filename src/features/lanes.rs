@@ -27,6 +27,18 @@ pub(super) fn dot<const N: usize>(left: &[f32], right: &[f32]) -> f32 {
     sums[0]
 }
 
+/// The largest of these and `least`; what is no number does not count.
+#[inline(always)]
+pub(super) fn largest(values: impl Iterator<Item = [f32; LANES]>, least: f32) -> f32 {
+    let mut most = [least; LANES];
+    for values in values {
+        for lane in 0..LANES {
+            most[lane] = if values[lane] > most[lane] { values[lane] } else { most[lane] };
+        }
+    }
+    std::hint::black_box(most).into_iter().fold(least, f32::max)
+}
+
 /// Natural logarithms in place, to within 1.5e-7 of the result or of 1, whichever is larger. The numbers are positive, finite and normal.
 ///
 /// The polynomial is that of Cephes' `logf` (S. Moshier, 1992).
@@ -79,6 +91,16 @@ mod tests {
         }
         assert!(widest < 1.5e-7, "{widest}");
         assert_eq!(ln(1.0), 0.0);
+    }
+
+    #[test]
+    fn the_largest_is_found_in_every_lane() {
+        for at in 0..3 * LANES {
+            let mut values = [[-2.0, -3.0, f32::NAN, -9.0, -2.5, f32::NEG_INFINITY, -2.0, -4.0]; 3];
+            values.as_flattened_mut()[at] = -1.0;
+            assert_eq!(largest(values.into_iter(), f32::MIN), -1.0);
+            assert_eq!(largest(values.into_iter(), 3.0), 3.0);
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //!
 //! Frames of padding behind a short window count in training and are standardised in service alike, as in the thesis.
 
+use pulp::Arch;
 use serde::{Deserialize, Serialize};
 
 use super::Error;
@@ -49,11 +50,13 @@ impl Standardization {
 
     /// Standardises a window `[frames, values]` in place, its padding too.
     pub fn apply(&self, window: &mut [f32]) {
-        for frame in window.chunks_exact_mut(self.mean.len()) {
-            for ((value, mean), deviation) in frame.iter_mut().zip(&self.mean).zip(&self.deviation) {
-                *value = (*value - mean) / deviation;
+        Arch::new().dispatch(|| {
+            for frame in window.chunks_exact_mut(self.mean.len()) {
+                for ((value, mean), deviation) in frame.iter_mut().zip(&self.mean).zip(&self.deviation) {
+                    *value = (*value - mean) / deviation;
+                }
             }
-        }
+        });
     }
 }
 
