@@ -11,6 +11,7 @@
 //! | [`model`] | what a model is (manifest) and what runs it (ONNX Runtime) |
 //! | [`inference`] | windows of all calls → batches → logits, on threads of its own |
 //! | [`call`] | the state of one leg of one call, without clock or I/O |
+//! | [`journal`] | what outlives the process: alerts, summaries, timelines, who did what |
 //! | [`session`] | one task a leg, the registry of all that live |
 //! | [`server`] | gRPC and the admin port |
 //!
@@ -25,6 +26,7 @@ pub mod decision;
 pub mod evaluate;
 pub mod features;
 pub mod inference;
+pub mod journal;
 pub mod model;
 pub mod policy;
 pub mod server;

@@ -9,7 +9,10 @@ use std::time::Duration;
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Label, Level, Metadata, Recorder};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusRecorder};
 
+mod journal;
 pub mod process;
+
+pub use journal::{ENTRY_KINDS, JOURNAL_FAILURES, JournalMetrics};
 
 const LEGS_LIVE: &str = "undertone_legs_live";
 const LEGS_BYTES: &str = "undertone_legs_bytes";
@@ -83,6 +86,8 @@ pub struct Metrics {
     pub processing_latency_seconds: Histogram,
     /// Recordings classified.
     pub classifications_total: Counter,
+    /// What is measured of the journal.
+    pub journal: JournalMetrics,
 }
 
 /// What is measured of one model. Made once a model in service.
@@ -110,6 +115,7 @@ pub struct ModelMetrics {
 }
 
 /// One counter for each value of a label.
+#[derive(Clone)]
 pub struct Counters(Vec<(String, Counter)>);
 
 /// Counts as live while it is held.
@@ -123,11 +129,12 @@ pub struct Seconds {
 
 /// A recorder of its own for one server, with the buckets of every histogram.
 pub fn recorder() -> PrometheusRecorder {
-    let buckets: [(&str, &[f64]); 4] = [
+    let buckets: [(&str, &[f64]); 5] = [
         (PROCESSING_LATENCY, &LATENCY_BUCKETS),
         (QUEUE_WAIT, &LATENCY_BUCKETS),
         (INFERENCE, &INFERENCE_BUCKETS),
         (BATCH, &BATCH_BUCKETS),
+        (journal::APPEND, &journal::APPEND_BUCKETS),
     ];
     let mut builder = PrometheusBuilder::new();
     for (name, buckets) in buckets {
@@ -158,6 +165,7 @@ impl Metrics {
                 "From the arrival of the last sample that an event depends on to its handing over.",
             ),
             classifications_total: from.counter(CLASSIFICATIONS, "Recordings classified."),
+            journal: JournalMetrics::new(recorder),
         }
     }
 

@@ -1,0 +1,166 @@
+//! [`Journal`]: what callers hold.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Draft, Engine, EngineKind, Entry, Error, Kind, Options, Page, Query, Record, Scope, Subscription,
+    jetstream::Jetstream, nothing::Nothing, sqlite::Sqlite, tail::Tail,
+};
+use crate::telemetry::metrics::JournalMetrics;
+
+/// How often entries are looked at for their age: small beside any time to live.
+const EXPIRE_EVERY: Duration = Duration::from_secs(10 * 60);
+
+/// A server's journal. Cheap to clone.
+#[derive(Clone)]
+pub struct Journal {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    engine: Box<dyn Engine>,
+    tail: Tail,
+    metrics: JournalMetrics,
+    writable: watch::Sender<bool>,
+    time_to_live: super::TimeToLive,
+}
+
+impl Journal {
+    /// Opens the journal, or makes it where there is none.
+    pub async fn open(options: &Options, metrics: JournalMetrics) -> Result<Self, Error> {
+        let tail = Tail::new();
+        let node = options.node_name();
+        let engine: Box<dyn Engine> = match options.engine {
+            EngineKind::None => Box::new(Nothing::new(node, tail.clone())),
+            EngineKind::Sqlite => Box::new(Sqlite::open(options, node, tail.clone()).await?),
+            EngineKind::Jetstream => Box::new(Jetstream::open(options, node, tail.clone()).await?),
+        };
+        let (writable, time_to_live) = (watch::Sender::new(true), options.time_to_live.clone());
+        let shared = Shared { engine, tail, metrics, writable, time_to_live };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// Appends drafts in this order, and returns their sequences once they will survive the death of the process. Appending the same
+    /// drafts again returns the same sequences. Waits while more is handed in than can be written.
+    pub async fn append(&self, drafts: Vec<Draft>) -> Result<Vec<u64>, Error> {
+        let kinds: Vec<Kind> = drafts.iter().map(Draft::kind).collect();
+        let began = Instant::now();
+        let appended = self.told(self.shared.engine.append(drafts).await)?;
+        self.shared.metrics.append_seconds.record(began.elapsed().as_secs_f64());
+        kinds.into_iter().for_each(|kind| self.shared.metrics.entries_total.increment(kind.as_str()));
+        Ok(appended)
+    }
+
+    /// A page of entries.
+    pub async fn read(&self, query: Query) -> Result<Page, Error> {
+        self.shared.engine.read(query).await
+    }
+
+    /// All entries that a query takes, however many pages they fill.
+    pub async fn read_all(&self, mut query: Query) -> Result<Vec<Entry>, Error> {
+        let mut entries = Vec::new();
+        loop {
+            let page = self.read(query.clone()).await?;
+            query.after = page.last;
+            entries.extend(page.entries);
+            if !page.more {
+                return Ok(entries);
+            }
+        }
+    }
+
+    /// All that is kept of a call, audit entries aside.
+    pub async fn call(&self, call_id: &str) -> Result<Vec<Entry>, Error> {
+        self.read_all(Query { call_id: Some(call_id.to_owned()), ..Query::default() }).await
+    }
+
+    /// The summaries of a subject's calls.
+    pub async fn subject(&self, subject: &str) -> Result<Vec<Entry>, Error> {
+        let query = Query { subject: Some(subject.to_owned()), kinds: vec![Kind::Subject], ..Query::default() };
+        self.read_all(query).await
+    }
+
+    /// The entries that a query takes after its `after`, then each as it comes; the query's `until` and `limit` are not heeded. A
+    /// sequence that was never given is [`Error::UnknownSequence`].
+    pub async fn subscribe(&self, query: Query) -> Result<Subscription, Error> {
+        let last = self.last_sequence().await?;
+        if query.after > last {
+            return Err(Error::UnknownSequence { asked: query.after, last });
+        }
+        Ok(Subscription::new(self.clone(), Query { until: None, limit: Query::default().limit, ..query }))
+    }
+
+    /// The last sequence given; 0 before the first.
+    pub async fn last_sequence(&self) -> Result<u64, Error> {
+        self.shared.engine.last_sequence().await
+    }
+
+    /// Deletes what is kept in the scope, audit entries aside, and appends `audit`, which says so. Returns how many entries. After an
+    /// error it can be asked again. While calls live, ask [`super::Feed::purge`] instead, which knows what still waits.
+    pub async fn purge(&self, scope: Scope, audit: Draft) -> Result<u64, Error> {
+        debug_assert!(matches!(audit.record, Record::Audit(_)), "a purge is told by an audit entry");
+        self.told(self.shared.engine.purge(scope, audit).await)
+    }
+
+    /// Deletes entries that are older at `now` than their kind's time to live. Returns how many.
+    pub async fn expire(&self, now: SystemTime) -> Result<u64, Error> {
+        let older = |time| now.checked_sub(time);
+        let before = self.shared.time_to_live.by_kind();
+        let before = before.into_iter().filter_map(|(kind, time)| Some((kind, older(time)?))).collect();
+        let expired = self.told(self.shared.engine.expire(before).await)?;
+        self.shared.metrics.expired_total.increment(expired);
+        Ok(expired)
+    }
+
+    /// Whether the last write was done.
+    pub fn writable(&self) -> watch::Receiver<bool> {
+        self.shared.writable.subscribe()
+    }
+
+    /// Deletes what has become too old, now and then, until `closing`.
+    pub async fn keep_expiring(self, closing: CancellationToken) {
+        let mut ticks = tokio::time::interval(EXPIRE_EVERY);
+        while closing.run_until_cancelled(ticks.tick()).await.is_some() {
+            match closing.run_until_cancelled(self.expire(SystemTime::now())).await {
+                Some(Ok(expired @ 1..)) => tracing::info!(expired, "entries of the journal have become too old"),
+                Some(Err(error)) => tracing::warn!(%error, "the journal could not be rid of what is too old"),
+                Some(Ok(0)) | None => {}
+            }
+        }
+    }
+
+    /// Whether what was appended can be read afterwards.
+    pub fn keeps(&self) -> bool {
+        self.shared.engine.keeps()
+    }
+
+    /// Finishes what was handed in, takes no more, and ends all subscriptions.
+    pub async fn close(&self) {
+        self.shared.engine.close().await;
+        self.shared.tail.closed().cancel();
+    }
+
+    pub(super) fn tail(&self) -> &Tail {
+        &self.shared.tail
+    }
+
+    pub(super) fn metrics(&self) -> &JournalMetrics {
+        &self.shared.metrics
+    }
+
+    /// Counts a failure, and tells whether the journal can be written.
+    fn told<T>(&self, result: Result<T, Error>) -> Result<T, Error> {
+        if let Err(error) = &result {
+            self.shared.metrics.failures_total.increment(error.name());
+        }
+        self.shared.metrics.writable.set(f64::from(u8::from(result.is_ok())));
+        self.shared.writable.send_if_modified(|told| std::mem::replace(told, result.is_ok()) != result.is_ok());
+        result
+    }
+}

@@ -1,0 +1,69 @@
+//! Follows the stream, and tells each entry once, whatever the connection does.
+
+use std::time::Duration;
+
+use async_nats::jetstream::consumer::DeliverPolicy;
+use futures_util::StreamExt as _;
+use tokio_util::sync::CancellationToken;
+
+use super::{Link, stream::chain, unreachable};
+use crate::journal::{Error, tail::Tail};
+
+/// The server says so often that it is there, so that a lost consumer is found within twice that.
+const HEARTBEAT: Duration = Duration::from_millis(500);
+/// How long one request for messages holds.
+const EXPIRES: Duration = Duration::from_secs(5);
+/// Messages asked for at once.
+const BATCH: usize = 256;
+/// The wait before a lost consumer is made again.
+const AGAIN: Duration = Duration::from_millis(200);
+
+/// Tells the entries after `last`, in order, until `closing`.
+pub(super) async fn follow(link: Link, mut last: u64, tail: Tail, closing: CancellationToken) {
+    let mut lost = false;
+    loop {
+        let ended = tokio::select! {
+            () = closing.cancelled() => return,
+            ended = follow_one(&link, &mut last, &tail, &mut lost) => ended,
+        };
+        if let Err(error) = ended
+            && !lost
+        {
+            tracing::warn!(%error, "the journal's stream is lost, and looked for");
+            lost = true;
+        }
+        tokio::select! {
+            () = closing.cancelled() => return,
+            () = tokio::time::sleep(AGAIN) => {}
+        }
+    }
+}
+
+/// Tells what one consumer delivers, for as long as it delivers all.
+async fn follow_one(link: &Link, last: &mut u64, tail: &Tail, lost: &mut bool) -> Result<(), Error> {
+    let problem = |error: &(dyn std::error::Error + 'static)| unreachable(&link.url, chain(error));
+    let from = DeliverPolicy::ByStartSequence { start_sequence: *last + 1 };
+    let consumer = link.consumer(None, from).await?;
+    let messages = consumer.stream().max_messages_per_batch(BATCH).heartbeat(HEARTBEAT).expires(EXPIRES).messages();
+    let mut messages = messages.await.map_err(|error| problem(&error))?;
+    if std::mem::take(lost) {
+        tracing::info!("the journal's stream is found again");
+    }
+    let mut delivered = 0;
+    while let Some(message) = messages.next().await {
+        let message = message.map_err(|error| problem(&error))?;
+        let info = message.info().map_err(|error| problem(&*error))?;
+        delivered += 1;
+        if info.consumer_sequence != delivered {
+            // A message got lost on the way, which another consumer delivers again.
+            return Ok(());
+        }
+        if info.stream_sequence > *last {
+            *last = info.stream_sequence;
+            if let Some(entry) = link.entry(&message, *last) {
+                tail.tell(entry);
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,215 @@
+//! The journal in a stream of a NATS server or cluster (JetStream), which many servers share.
+//!
+//! An entry is one message: published with its id as `Nats-Msg-Id`, so that publishing it again within the duplicate window changes
+//! nothing, and acknowledged when the stream has it. The message's place in the stream is the entry's sequence. Its subject holds
+//! kind, call, leg and speaker, so that a call is purged by subject (see [`subject`]).
+//!
+//! The connection is made again by itself for as long as it takes; what is asked meanwhile fails after [`PATIENCE`] and can be asked
+//! again.
+
+mod follow;
+mod read;
+mod stream;
+mod subject;
+
+use std::{
+    sync::Mutex,
+    sync::PoisonError,
+    time::{Duration, SystemTime},
+};
+
+use async_nats::jetstream::{self, context::ContextBuilder, message::PublishMessage};
+use futures_util::{FutureExt as _, TryStreamExt as _, future::BoxFuture};
+use serde::{Deserialize, Serialize};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::{Draft, Engine, Entry, Error, Kind, Options, Page, Query, Record, Scope, tail::Tail};
+use stream::Failure;
+use subject::Subjects;
+
+/// How long the server may take to answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Messages that are published before the first of them has to be acknowledged.
+const AT_ONCE: usize = 256;
+
+/// The engine.
+pub(super) struct Jetstream {
+    link: Link,
+    node: String,
+    closing: CancellationToken,
+    following: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// The stream and the way to it. Cheap to clone.
+#[derive(Clone)]
+struct Link {
+    context: jetstream::Context,
+    stream: jetstream::stream::Stream<()>,
+    subjects: Subjects,
+    /// The server's address without what must stay secret.
+    url: String,
+}
+
+/// What a message holds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Stored {
+    node: String,
+    #[serde(flatten)]
+    draft: Draft,
+}
+
+impl Jetstream {
+    /// Connects, and makes the stream where there is none.
+    pub(super) async fn open(options: &Options, node: String, tail: Tail) -> Result<Self, Error> {
+        let url = stream::without_secrets(&options.url);
+        let client = stream::connect(options, &node).await.map_err(|problem| unreachable(&url, problem))?;
+        let context = ContextBuilder::new()
+            .timeout(PATIENCE)
+            .ack_timeout(PATIENCE)
+            .max_ack_inflight(4 * AT_ONCE)
+            .backpressure_on_inflight(true)
+            .build(client);
+        let subjects = Subjects::of_stream(&options.stream);
+        let stream = stream::find_or_make(&context, options, &subjects, &url).await?;
+        let link = Link { context, stream, subjects, url };
+        let closing = CancellationToken::new();
+        let last = link.last_sequence().await?;
+        let following = tokio::spawn(follow::follow(link.clone(), last, tail, closing.clone()));
+        Ok(Self { link, node, closing, following: Mutex::new(Some(following)) })
+    }
+
+    fn link(&self) -> Result<&Link, Error> {
+        if self.closing.is_cancelled() { Err(Error::Closed) } else { Ok(&self.link) }
+    }
+
+    async fn publish(&self, drafts: Vec<Draft>) -> Result<Vec<u64>, Error> {
+        let link = self.link()?;
+        let mut sequences = Vec::with_capacity(drafts.len());
+        let mut drafts = drafts.into_iter().peekable();
+        while drafts.peek().is_some() {
+            let mut acknowledgements = Vec::new();
+            for draft in drafts.by_ref().take(AT_ONCE) {
+                let (subject, id) = (link.subjects.of(&draft), draft.id.to_string());
+                let stored = Stored { node: self.node.clone(), draft };
+                let payload =
+                    serde_json::to_vec(&stored).map_err(|error| Error::Storage { problem: error.to_string() })?;
+                let message = PublishMessage::build().payload(payload.into()).message_id(id);
+                acknowledgements.push(link.told(link.context.send_publish(subject, message).await)?);
+            }
+            for acknowledgement in acknowledgements {
+                sequences.push(link.told(acknowledgement.await)?.sequence);
+            }
+        }
+        Ok(sequences)
+    }
+
+    async fn purge(&self, scope: Scope, mut audit: Draft) -> Result<u64, Error> {
+        let link = self.link()?;
+        let filters = match &scope {
+            Scope::Call(call_id) => vec![link.subjects.filter(None, Some(call_id), None, None)],
+            Scope::Leg(call_id, leg_id) => vec![link.subjects.filter(None, Some(call_id), Some(leg_id), None)],
+            Scope::Subject(subject) => {
+                let of_subject = link.subjects.filter(None, None, None, Some(subject));
+                let found = link.told(link.stream.info_with_subjects(&of_subject).await)?;
+                let found: Vec<(String, usize)> = link.told(found.try_collect().await)?;
+                let mut calls: Vec<_> =
+                    found.iter().filter_map(|(subject, _)| link.subjects.call_of(subject)).collect();
+                calls.sort_unstable();
+                calls.dedup();
+                // Those last: by them the calls are found, should this have to be done again.
+                calls.push(of_subject);
+                calls
+            }
+        };
+        let mut deleted = 0;
+        for filter in filters {
+            deleted += link.told(link.stream.purge().filter(filter).await)?.purged;
+        }
+        if let Record::Audit(audit) = &mut audit.record {
+            audit.count(deleted);
+        }
+        self.publish(vec![audit]).await?;
+        Ok(deleted)
+    }
+
+    async fn expire(&self, before: Vec<(Kind, SystemTime)>) -> Result<u64, Error> {
+        let link = self.link()?;
+        let mut deleted = 0;
+        for (kind, before) in before {
+            let filter = link.subjects.filter(Some(kind), None, None, None);
+            // Sequence 0 would stand for all of them.
+            let first_kept = link.first_since(&filter, before).await?.filter(|sequence| *sequence > 0);
+            let Some(first_kept) = first_kept else { continue };
+            deleted += link.told(link.stream.purge().filter(filter).sequence(first_kept).await)?.purged;
+        }
+        Ok(deleted)
+    }
+}
+
+impl Engine for Jetstream {
+    fn append(&self, drafts: Vec<Draft>) -> BoxFuture<'_, Result<Vec<u64>, Error>> {
+        self.publish(drafts).boxed()
+    }
+
+    fn read(&self, query: Query) -> BoxFuture<'_, Result<Page, Error>> {
+        async move { self.link()?.page(&query).await }.boxed()
+    }
+
+    fn purge(&self, scope: Scope, audit: Draft) -> BoxFuture<'_, Result<u64, Error>> {
+        self.purge(scope, audit).boxed()
+    }
+
+    fn expire(&self, before: Vec<(Kind, SystemTime)>) -> BoxFuture<'_, Result<u64, Error>> {
+        self.expire(before).boxed()
+    }
+
+    fn last_sequence(&self) -> BoxFuture<'_, Result<u64, Error>> {
+        async move { self.link()?.last_sequence().await }.boxed()
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        async {
+            self.closing.cancel();
+            let following = self.following.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(Err(error)) = futures_util::future::OptionFuture::from(following).await
+                && let Ok(panic) = error.try_into_panic()
+            {
+                std::panic::resume_unwind(panic);
+            }
+        }
+        .boxed()
+    }
+}
+
+impl Drop for Jetstream {
+    /// One that was never closed must not go on following.
+    fn drop(&mut self) {
+        self.closing.cancel();
+    }
+}
+
+impl Link {
+    async fn last_sequence(&self) -> Result<u64, Error> {
+        Ok(self.told(self.stream.get_info().await)?.state.last_sequence)
+    }
+
+    /// What a failure of the server means.
+    fn told<T, E: Failure>(&self, result: Result<T, E>) -> Result<T, Error> {
+        result.map_err(|failure| {
+            let problem = stream::chain(&failure);
+            if failure.is_full() { Error::Full { problem } } else { unreachable(&self.url, problem) }
+        })
+    }
+}
+
+impl Stored {
+    fn entry(self, sequence: u64) -> Entry {
+        Entry { sequence, node: self.node, draft: self.draft }
+    }
+}
+
+fn unreachable(url: &str, problem: String) -> Error {
+    Error::Unreachable { url: url.to_owned(), problem }
+}

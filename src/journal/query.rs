@@ -1,0 +1,91 @@
+//! What is read, and what is purged.
+
+use std::time::SystemTime;
+
+use super::{Draft, Entry, Kind};
+
+/// Entries in a page unless asked otherwise.
+const PAGE: usize = 256;
+
+/// Which entries. The default is all, from the first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Query {
+    /// Only entries after this sequence.
+    pub after: u64,
+    /// Only entries up to and with this sequence.
+    pub until: Option<u64>,
+    /// Only entries that happened at this time or later.
+    pub since: Option<SystemTime>,
+    /// Only these kinds; empty: all.
+    pub kinds: Vec<Kind>,
+    /// Only this call.
+    pub call_id: Option<String>,
+    /// Only this leg.
+    pub leg_id: Option<String>,
+    /// Only this subject.
+    pub subject: Option<String>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// Some entries, in order.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Page {
+    /// They.
+    pub entries: Vec<Entry>,
+    /// The last sequence that was looked at: where the next page begins. Entries up to it that are not here do not match.
+    pub last: u64,
+    /// Whether there may be more.
+    pub more: bool,
+}
+
+/// What is to be forgotten.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Scope {
+    /// A call.
+    Call(String),
+    /// One leg of a call.
+    Leg(String, String),
+    /// A subject, and the calls in which he spoke.
+    Subject(String),
+}
+
+impl Default for Query {
+    fn default() -> Self {
+        Self {
+            after: 0,
+            until: None,
+            since: None,
+            kinds: Vec::new(),
+            call_id: None,
+            leg_id: None,
+            subject: None,
+            limit: PAGE,
+        }
+    }
+}
+
+impl Query {
+    /// Whether it asks for this entry, its sequence aside.
+    pub fn takes(&self, draft: &Draft) -> bool {
+        let is = |asked: &Option<String>, actual: &Option<String>| asked.is_none() || asked == actual;
+        (self.kinds.is_empty() || self.kinds.contains(&draft.kind()))
+            && is(&self.call_id, &draft.call_id)
+            && is(&self.leg_id, &draft.leg_id)
+            && is(&self.subject, &draft.subject)
+            && self.since.is_none_or(|since| since <= draft.at)
+    }
+}
+
+impl Scope {
+    /// Whether it holds this draft, as far as the draft itself tells.
+    pub(super) fn holds(&self, draft: &Draft) -> bool {
+        let is = |asked: &str, actual: &Option<String>| actual.as_deref() == Some(asked);
+        draft.kind() != Kind::Audit
+            && match self {
+                Self::Call(call_id) => is(call_id, &draft.call_id),
+                Self::Leg(call_id, leg_id) => is(call_id, &draft.call_id) && is(leg_id, &draft.leg_id),
+                Self::Subject(subject) => is(subject, &draft.subject),
+            }
+    }
+}

@@ -1,0 +1,121 @@
+//! What people asked for, and what must stay known of what was done.
+
+use std::{collections::BTreeMap, time::SystemTime};
+
+use serde::{Deserialize, Serialize};
+
+use super::Kind;
+use crate::{journal::written::millis, policy::Policy};
+
+/// What somebody asked for. Every server applies it to the legs that live on it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "action", rename_all = "snake_case")]
+pub enum Action {
+    /// Takes an alert on.
+    Acknowledge {
+        /// The alert.
+        alert_id: String,
+        /// Who.
+        actor: String,
+        /// Why.
+        reason: String,
+    },
+    /// Silences an alert's rule on its leg for a while.
+    Snooze {
+        /// The alert.
+        alert_id: String,
+        /// Who.
+        actor: String,
+        /// Why.
+        reason: String,
+        /// Until when.
+        #[serde(with = "millis")]
+        until: SystemTime,
+    },
+    /// Withdraws consent for a call that may be live. The call stands within, because the entry must not go with the call's.
+    WithdrawConsent {
+        /// The call.
+        call_id: String,
+        /// The leg; all legs where there is none.
+        #[serde(default)]
+        leg_id: Option<String>,
+        /// Who.
+        actor: String,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// Who did what. The call or subject it is about stands within, because the entry outlives them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Audit {
+    /// A server started, with this policy.
+    Started {
+        /// The program's version.
+        version: String,
+        /// What it permits, and on what ground.
+        policy: Policy,
+    },
+    /// The configuration, or a part of it such as the rules, was loaded anew.
+    Reloaded {
+        /// What: "rules".
+        what: String,
+        /// Its version.
+        version: String,
+    },
+    /// Consent was withdrawn, and what was kept of it deleted.
+    ConsentWithdrawn {
+        /// The call.
+        call_id: String,
+        /// The leg; all legs where there is none.
+        leg_id: Option<String>,
+        /// Who said so.
+        actor: String,
+        /// Why.
+        reason: String,
+        /// Entries deleted.
+        entries: u64,
+    },
+    /// What was kept of a call was deleted.
+    CallDeleted {
+        /// The call.
+        call_id: String,
+        /// Who asked.
+        actor: String,
+        /// Why.
+        reason: String,
+        /// Entries deleted.
+        entries: u64,
+    },
+    /// What was kept of a subject was deleted, with the calls in which he spoke.
+    SubjectDeleted {
+        /// The subject.
+        subject: String,
+        /// Who asked.
+        actor: String,
+        /// Why.
+        reason: String,
+        /// Entries deleted.
+        entries: u64,
+    },
+    /// Entries could not be kept, because the journal could not be written for too long.
+    EntriesLost {
+        /// How many, by kind.
+        lost: BTreeMap<Kind, u64>,
+    },
+}
+
+impl Audit {
+    /// Says how many entries were deleted, where that is what it tells.
+    pub(in crate::journal) fn count(&mut self, deleted: u64) {
+        match self {
+            Self::ConsentWithdrawn { entries, .. }
+            | Self::CallDeleted { entries, .. }
+            | Self::SubjectDeleted { entries, .. } => {
+                *entries = deleted;
+            }
+            Self::Started { .. } | Self::Reloaded { .. } | Self::EntriesLost { .. } => {}
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! What is kept of an alert.
+
+use std::{collections::BTreeMap, time::SystemTime};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    decision::alert::{Reason, Severity, State},
+    journal::written::maybe_millis,
+    policy::Role,
+};
+
+/// One change of an alert's state. Positions are samples at the client's rate.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Alert {
+    /// The alert, the same over all its changes.
+    pub alert_id: String,
+    /// Counts its changes from 1.
+    pub revision: u32,
+    /// The rule's name.
+    pub rule: String,
+    /// The rule's version.
+    pub rule_version: u32,
+    /// Who speaks on the leg.
+    pub role: Role,
+    /// The call's labels.
+    #[serde(default)]
+    pub tags: BTreeMap<String, String>,
+    /// How it stands now.
+    pub state: State,
+    /// How pressing it is.
+    pub severity: Severity,
+    /// Why it changed.
+    pub reason: Reason,
+    /// Samples a second, of all positions.
+    pub sample_rate_hz: u32,
+    /// Where it fired.
+    pub fired_samples: u64,
+    /// Where it changed.
+    pub changed_samples: u64,
+    /// Who changed it, where somebody did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actor: Option<String>,
+    /// Why, in that person's words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actor_reason: Option<String>,
+    /// Until when it is snoozed, where that is the change.
+    #[serde(default, with = "maybe_millis", skip_serializing_if = "Option::is_none")]
+    pub snoozed_until: Option<SystemTime>,
+    /// What it rests on.
+    pub evidence: Evidence,
+}
+
+/// What an alert rests on: all windows since its rule's level was first high. Without scores once consent is withdrawn.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Evidence {
+    /// First sample of the first window.
+    pub start_samples: u64,
+    /// One past the last sample of the last.
+    pub end_samples: u64,
+    /// Windows that were scored.
+    pub windows: u32,
+    /// Speech that they add to what was heard before.
+    pub speech_seconds: f64,
+    /// Part of a window that was speech, 0 to 1: the mean over the windows.
+    pub speech_ratio: f32,
+    /// The smoothed probability of the rule's emotions, summed, now.
+    pub level: f32,
+    /// The highest it was.
+    pub peak: f32,
+    /// End of the window at which it was highest.
+    pub peak_end_samples: u64,
+    /// The smoothed probability of each label, in the model's order.
+    pub scores: Vec<(String, f32)>,
+    /// Speech over noise, where it was measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snr_db: Option<f32>,
+    /// The model that scored it.
+    pub model: String,
+    /// SHA-256 of that model's file.
+    pub sha256: String,
+}

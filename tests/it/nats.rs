@@ -1,0 +1,240 @@
+//! The journal in JetStream, on a `nats-server` of the test's own. Where there is none, each test says so and ends.
+
+use std::{
+    fs,
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    sync::Once,
+    time::{Duration, Instant},
+};
+
+use undertone::{
+    journal::{EngineKind, Error, Journal, Options, Query},
+    telemetry::metrics::{JournalMetrics, recorder},
+};
+
+use crate::{
+    harness::{PATIENCE, within},
+    journal::{expires, feeds, forgets, is_a_log, next, open, survives_a_kill, tells_subscribers, timeline},
+};
+
+/// A NATS server with JetStream on a free port, with a store of its own.
+pub(crate) struct Nats {
+    dir: tempfile::TempDir,
+    port: u16,
+    child: Child,
+}
+
+/// The server's program, where it is installed.
+fn program() -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/usr/local/bin".into()]);
+    folders.map(|folder| folder.join("nats-server")).find(|file| file.is_file())
+}
+
+impl Nats {
+    /// `None`, and a line that says so, where it is not installed.
+    pub(crate) fn start() -> Option<Self> {
+        static TOLD: Once = Once::new();
+        let Some(program) = program() else {
+            // Past the runner, which keeps what a test prints that passes.
+            let told = "nats-server is not installed: the tests of the journal in JetStream were skipped\n";
+            TOLD.call_once(|| std::io::Write::write_all(&mut std::io::stderr(), told.as_bytes()).unwrap());
+            return None;
+        };
+        let dir = tempfile::tempdir().unwrap();
+        let ports = dir.path().join("ports");
+        fs::create_dir(&ports).unwrap();
+        let mut command = Command::new(program);
+        command.arg("--ports_file_dir").arg(&ports).args(["-p", "-1"]);
+        let child = spawn(&mut command, &dir);
+        let port = port_told_in(&ports);
+        Some(Self { dir, port, child })
+    }
+
+    /// Starts it again, after a kill, on the same port with the same store.
+    pub(crate) fn start_again(&mut self) {
+        let mut command = Command::new(program().unwrap());
+        self.child = spawn(command.args(["-p", &self.port.to_string()]), &self.dir);
+    }
+
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("nats://127.0.0.1:{}", self.port)
+    }
+
+    pub(crate) fn options(&self) -> Options {
+        let node = Some("a".to_owned());
+        Options { engine: EngineKind::Jetstream, url: self.url(), node, ..Options::default() }
+    }
+}
+
+impl Drop for Nats {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn spawn(command: &mut Command, dir: &tempfile::TempDir) -> Child {
+    command.args(["-a", "127.0.0.1", "-js", "-sd"]).arg(dir.path().join("store"));
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+}
+
+/// The port in the file that the server writes when it listens.
+fn port_told_in(folder: &std::path::Path) -> u16 {
+    let began = Instant::now();
+    loop {
+        let files = fs::read_dir(folder).unwrap();
+        let told = files.filter_map(|file| fs::read_to_string(file.unwrap().path()).ok()).find_map(|text| {
+            let ports: serde_json::Value = serde_json::from_str(&text).ok()?;
+            ports["nats"][0].as_str()?.rsplit(':').next()?.parse().ok()
+        });
+        if let Some(port) = told {
+            return port;
+        }
+        assert!(began.elapsed() < PATIENCE, "nats-server did not start");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+async fn refusal(options: &Options) -> Error {
+    let opened = Journal::open(options, JournalMetrics::new(&recorder()));
+    within("a refusal", opened).await.err().expect("a refusal")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn jetstream_is_a_log() {
+    let Some(nats) = Nats::start() else { return };
+    is_a_log(&nats.options()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn jetstream_tells_subscribers() {
+    let Some(nats) = Nats::start() else { return };
+    tells_subscribers(&nats.options()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn jetstream_forgets() {
+    let Some(nats) = Nats::start() else { return };
+    forgets(&nats.options()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn jetstream_expires() {
+    let Some(nats) = Nats::start() else { return };
+    expires(&nats.options()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn jetstream_is_fed() {
+    let Some(nats) = Nats::start() else { return };
+    feeds(&nats.options()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn jetstream_survives_a_kill() {
+    let Some(nats) = Nats::start() else { return };
+    survives_a_kill(&nats.options()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_nats_address_is_told_at_once() {
+    // Bound and let go: nobody listens there.
+    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let url = format!("nats://user:secret@{address}");
+    let options = Options { engine: EngineKind::Jetstream, url, ..Options::default() };
+    let error = refusal(&options).await;
+    let text = error.to_string();
+    assert!(matches!(error, Error::Unreachable { .. }), "{text}");
+    assert!(text.contains(&address.to_string()) && text.contains("journal.url") && !text.contains("secret"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_is_no_journal_is_left_alone() {
+    let Some(nats) = Nats::start() else { return };
+    let client = async_nats::connect(nats.url()).await.unwrap();
+    let context = async_nats::jetstream::new(client);
+    let config = |name: &str, description: &str| async_nats::jetstream::stream::Config {
+        name: name.to_owned(),
+        description: Some(description.to_owned()),
+        subjects: vec![format!("{}.entry.>", name.to_lowercase()), format!("{}.audit", name.to_lowercase())],
+        ..Default::default()
+    };
+    context.create_stream(config("ORDERS", "orders of a shop")).await.unwrap();
+    let error = refusal(&Options { stream: "ORDERS".to_owned(), ..nats.options() }).await;
+    assert!(error.to_string().contains("journal.stream"), "{error}");
+    context.create_stream(config("LATER", "journal of Undertone, layout 7")).await.unwrap();
+    let error = refusal(&Options { stream: "LATER".to_owned(), ..nats.options() }).await;
+    assert!(matches!(error, Error::Newer { actual: 7, .. }), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_stream_is_told_and_nothing_older_goes() {
+    let Some(nats) = Nats::start() else { return };
+    let journal = open(&Options { max_bytes: Some(64 * 4096), ..nats.options() }).await;
+    let mut appended = Vec::new();
+    let error = loop {
+        match journal.append((0..100).map(|_| timeline("c")).collect()).await {
+            Ok(sequences) => appended.extend(sequences),
+            Err(error) => break error,
+        }
+        assert!(appended.len() < 20_000, "never full");
+    };
+    assert!(matches!(error, Error::Full { .. }), "{error}");
+    let first = journal.read(Query { limit: 1, ..Query::default() }).await.unwrap();
+    assert_eq!(first.entries[0].sequence, appended[0]);
+    journal.close().await;
+}
+
+/// One server writes, another listens, and NATS is killed in between.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_servers_share_a_journal_that_comes_back() {
+    let Some(mut nats) = Nats::start() else { return };
+    let a = open(&nats.options()).await;
+    let b = open(&Options { node: Some("b".to_owned()), ..nats.options() }).await;
+    let mut on_b = b.subscribe(Query::default()).await.unwrap();
+    let mut told = a.append((0..50).map(|_| timeline("before")).collect()).await.unwrap();
+    for expected in &told {
+        let entry = next(&mut on_b).await;
+        assert_eq!((entry.sequence, entry.node.as_str()), (*expected, "a"));
+    }
+    let resumed_from = told[told.len() - 1];
+    nats.kill();
+    let lost = within("an answer", a.append(vec![timeline("while it is away")])).await;
+    assert!(matches!(lost, Err(Error::Unreachable { .. })), "{lost:?}");
+    nats.start_again();
+    // The same drafts until they are taken: none is there twice.
+    let drafts: Vec<_> = (0..50).map(|_| timeline("after")).collect();
+    let began = Instant::now();
+    let after = loop {
+        match within("an answer", a.append(drafts.clone())).await {
+            Ok(sequences) => break sequences,
+            Err(error) => assert!(began.elapsed() < PATIENCE, "{error}"),
+        }
+    };
+    told.extend(&after);
+    let mut came = Vec::new();
+    while came.last() != after.last() {
+        let entry = next(&mut on_b).await;
+        if entry.draft.call_id.as_deref() == Some("after") {
+            came.push(entry.sequence);
+        }
+    }
+    assert_eq!(came, after);
+    // One who resumes sees the same.
+    let mut resumed = b
+        .subscribe(Query { after: resumed_from, call_id: Some("after".to_owned()), ..Query::default() })
+        .await
+        .unwrap();
+    for expected in &after {
+        assert_eq!(next(&mut resumed).await.sequence, *expected);
+    }
+    a.close().await;
+    b.close().await;
+}
