@@ -2,6 +2,8 @@
 
 use std::{collections::VecDeque, sync::Arc, time::Instant};
 
+use zeroize::Zeroizing;
+
 use super::{
     Chunk, Control, EndReason, Options, Output, WindowId,
     leg::Leg,
@@ -23,7 +25,7 @@ pub struct Call {
     timeline: Timeline,
     decoder: Decoder,
     /// Decoded samples of the present chunk, one `Vec` a channel.
-    planes: Vec<Vec<f32>>,
+    planes: Zeroizing<Vec<Vec<f32>>>,
     legs: Vec<Leg>,
     outputs: VecDeque<Output>,
     last_message: Instant,
@@ -45,7 +47,7 @@ impl Call {
         Ok(Self {
             timeline: Timeline::new(options.sample_rate_hz),
             decoder: Decoder::new(options.encoding, legs.len()),
-            planes: vec![Vec::new(); legs.len()],
+            planes: Zeroizing::new(vec![Vec::new(); legs.len()]),
             legs,
             outputs: VecDeque::new(),
             last_message: now,
@@ -99,11 +101,11 @@ impl Call {
             }
             return;
         };
-        for plane in &mut self.planes {
+        for plane in self.planes.iter_mut() {
             plane.clear();
         }
         self.decoder.push(chunk.data, &mut self.planes);
-        for (leg, plane) in self.legs.iter_mut().zip(&self.planes) {
+        for (leg, plane) in self.legs.iter_mut().zip(self.planes.iter()) {
             match before {
                 Before::Nothing => {}
                 Before::Start(position) => leg.skip(position),

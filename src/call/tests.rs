@@ -20,6 +20,8 @@ use crate::{
     policy::{Circumstances, Consent, Permit, Policy, Role, Verdict},
 };
 
+mod permission;
+
 const RATE: u32 = 8000;
 
 fn manifest() -> Arc<Manifest> {

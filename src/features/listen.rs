@@ -6,6 +6,8 @@
 
 use std::{collections::VecDeque, ops::Range};
 
+use zeroize::Zeroizing;
+
 use super::{
     FrontEnd,
     raw::{Extractor, Layout},
@@ -20,13 +22,19 @@ pub use super::raw::{RawFrame, RawSequence};
 /// Samples handled at a time, so that what is between resampler and extractor stays small however large a push is.
 const SLICE_SAMPLES: usize = 1_024;
 
+#[cfg(test)]
+thread_local! {
+    /// Samples that this thread's listeners took in: by it tests know what reached the features, whoever keeps books elsewhere.
+    pub(crate) static HEARD_SAMPLES: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+}
+
 /// Hears one leg.
 pub struct Listener {
     clock: Clock,
     resampler: Resampler,
     gate: Option<GateTrack>,
     extractor: Extractor,
-    resampled: Vec<f32>,
+    resampled: Zeroizing<Vec<f32>>,
     frames: u64,
 }
 
@@ -68,11 +76,20 @@ impl Listener {
         let resampler = Resampler::new(source_hz, rate_hz)?;
         let gate = gate.then(|| GateTrack { gate: Gate::new(source_hz), first_block: 0, blocks: VecDeque::new() });
         let clock = Clock { source_hz: source_hz.into(), rate_hz: rate_hz.into(), layout: front_end.layout() };
-        Ok(Self { clock, resampler, gate, extractor: Extractor::new(front_end), resampled: Vec::new(), frames: 0 })
+        Ok(Self {
+            clock,
+            resampler,
+            gate,
+            extractor: Extractor::new(front_end),
+            resampled: Zeroizing::default(),
+            frames: 0,
+        })
     }
 
     /// Takes samples in and tells each raw frame that they complete, with whether it is speech.
     pub fn push(&mut self, samples: &[f32], mut tell: impl FnMut(RawFrame<'_>, bool)) {
+        #[cfg(test)]
+        HEARD_SAMPLES.set(HEARD_SAMPLES.get() + samples.len() as u64);
         for slice in samples.chunks(SLICE_SAMPLES) {
             if let Some(track) = &mut self.gate {
                 track.push(slice);

@@ -6,6 +6,8 @@
 
 use std::collections::VecDeque;
 
+use zeroize::Zeroize as _;
+
 use super::{
     Buffers, Error, FrontEnd, Memory, NotScored, Standardization, WindowOptions,
     listen::{Listener, RawFrame},
@@ -211,6 +213,17 @@ impl Pipeline {
         self.ready.push_back(stride);
         (self.heard.frames, self.heard.speech) = (0, 0);
         self.last = self.position;
+    }
+}
+
+impl Drop for Pipeline {
+    /// Windows that nobody took leave no trace in memory either.
+    fn drop(&mut self) {
+        for stride in &mut self.ready {
+            if let Ok(window) = &mut stride.outcome {
+                window.zeroize();
+            }
+        }
     }
 }
 
