@@ -13,7 +13,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::{inference, policy::Policy, telemetry};
+use crate::{inference, journal, policy::Policy, telemetry};
 
 mod load;
 #[cfg(test)]
@@ -22,6 +22,9 @@ mod validate;
 
 pub use load::{Error, Flags, SessionFlags};
 pub use validate::Invalid;
+
+/// The journal's file, where nothing else is said.
+const JOURNAL: &str = "undertone.db";
 
 /// Everything that can be configured.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -48,6 +51,8 @@ pub struct Config {
     pub http2: Http2,
     /// Who may be analysed.
     pub policy: Policy,
+    /// What outlives the process.
+    pub journal: journal::Options,
     /// What is logged, and how.
     pub log: telemetry::Log,
 }
@@ -134,6 +139,24 @@ impl Config {
         Ok(config)
     }
 
+    /// The journal's options, with what is left out put in. The file is the service manager's to place (`STATE_DIRECTORY`), else in the
+    /// working directory; a server on a free port, which is nobody's for long, keeps its journal in memory.
+    pub fn journal(&self) -> journal::Options {
+        let mut options = self.journal.clone();
+        let port = self.listen.port();
+        options.node.get_or_insert_with(|| match port {
+            // No other server may have the same.
+            0 => format!("{}-{:08x}", journal::machine_name(), uuid::Uuid::new_v4().as_fields().0),
+            port => format!("{}-{port}", journal::machine_name()),
+        });
+        if options.path.is_none() {
+            let of_manager = std::env::var_os("STATE_DIRECTORY").filter(|folder| !folder.is_empty());
+            let of_manager = of_manager.map(|folder| PathBuf::from(folder).join(JOURNAL));
+            options.path = of_manager.or_else(|| (port != 0).then(|| JOURNAL.into()));
+        }
+        options
+    }
+
     /// The whole of it as TOML.
     pub fn to_toml(&self) -> Result<String, toml::ser::Error> {
         toml::to_string(self)
@@ -171,6 +194,7 @@ impl Default for Config {
             session: Session::default(),
             http2: Http2::default(),
             policy: Policy::default(),
+            journal: journal::Options::default(),
             log: telemetry::Log::default(),
         }
     }

@@ -276,3 +276,26 @@ impl Policy {
         Err(Refusal::NothingToAnalyse { roles, mode: self.mode })
     }
 }
+
+/// Whether a text is written as a telephone number: a `tel:` address, one of `sip:` whose user is a number, or `+` and 7 to 15 digits (ITU-T
+/// E.164) with the usual separators. Digits alone are not: platforms number their calls so.
+pub fn is_telephone_number(text: &str) -> bool {
+    let text = text.trim();
+    let scheme = |scheme: &str| {
+        text.get(..scheme.len()).filter(|start| start.eq_ignore_ascii_case(scheme)).map(|_| &text[scheme.len()..])
+    };
+    if let Some(number) = scheme("tel:") {
+        return number.contains(|c: char| c.is_ascii_digit());
+    }
+    if let Some(address) = scheme("sip:").or_else(|| scheme("sips:")) {
+        let user = address.split(['@', ';']).next().unwrap_or_default();
+        return is_number(user.strip_prefix('+').unwrap_or(user));
+    }
+    text.strip_prefix('+').is_some_and(is_number)
+}
+
+/// 7 to 15 digits, with spaces, hyphens, dots, slashes and brackets between.
+fn is_number(text: &str) -> bool {
+    let digits = text.chars().filter(char::is_ascii_digit).count();
+    (7..=15).contains(&digits) && text.chars().all(|c| c.is_ascii_digit() || " -./()".contains(c))
+}

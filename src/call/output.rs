@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     decision::{self, Judgement, Share},
     features::NotScored,
@@ -17,7 +19,8 @@ pub struct WindowId {
 }
 
 /// Why a call ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum EndReason {
     /// The client said so.
     Completed,
@@ -27,10 +30,16 @@ pub enum EndReason {
     Draining,
     /// Consent was withdrawn.
     ConsentWithdrawn,
-    /// The client sent something invalid, or vanished.
+    /// The client sent something invalid.
     Invalid,
     /// Inference failed for good.
     Failed,
+    /// The client took nothing.
+    Stalled,
+    /// The client was gone.
+    Vanished,
+    /// The server died meanwhile; it said so when it was back.
+    Lost,
 }
 
 /// What the driver has to do or pass on.

@@ -73,6 +73,15 @@ fn what_is_out_of_range_is_named_with_its_range() {
         ("[inference]\nthreads = 0", "threads is 0"),
         ("[inference]\nmax_wait = '2s'", "max_wait"),
         ("[policy]\nmode = 'AGENT_TRAINING'", "policy.attestation"),
+        ("[policy]\nmode = 'AGENT_TRAINING'\nattestation = 'a'\n[journal]\nengine = 'none'", "needs a journal"),
+        ("[journal]\npath = ''", "journal.path"),
+        ("[journal]\nmax_bytes = 1", "journal.max_bytes is 1"),
+        ("[journal]\nurl = '127.0.0.1:4222'", "journal.url"),
+        ("[journal]\nstream = 'a.b'", "journal.stream"),
+        ("[journal]\nnode = ''", "journal.node"),
+        ("[journal]\nreplicas = 6", "journal.replicas is 6"),
+        ("[journal]\nbuffer = 1", "journal.buffer is 1"),
+        ("[journal.time_to_live]\nalert = '1s'", "journal.time_to_live.alert is 1s"),
         ("[log]\nfilter = 'undertone=loud'", "log.filter"),
     ];
     for (toml, expected) in cases {

@@ -5,7 +5,11 @@ use std::{net::SocketAddr, time::Duration};
 use tracing_subscriber::EnvFilter;
 
 use super::Config;
-use crate::{inference, policy};
+use crate::{
+    inference,
+    journal::{self, EngineKind},
+    policy::{self, Mode},
+};
 
 /// The API promises a status at least this often.
 const MAX_STATUS_INTERVAL: Duration = Duration::from_secs(10);
@@ -65,6 +69,18 @@ pub enum Invalid {
     /// The section `policy`.
     #[error(transparent)]
     Policy(#[from] policy::Invalid),
+    /// The section `journal`.
+    #[error(transparent)]
+    Journal(#[from] journal::Invalid),
+    /// An attestation that nothing would keep.
+    #[error(
+        "policy.mode {mode} needs a journal that keeps its attestation, and journal.engine is \"none\"; set it to \"sqlite\" or \
+         \"jetstream\", or policy.mode to CUSTOMER_ONLY"
+    )]
+    AttestationNotKept {
+        /// The mode that needs it.
+        mode: Mode,
+    },
 }
 
 impl Config {
@@ -73,6 +89,10 @@ impl Config {
         self.validate_addresses()?;
         self.inference.options().validate()?;
         self.policy.validate()?;
+        self.journal.validate()?;
+        if self.policy.mode != Mode::CustomerOnly && self.journal.engine == EngineKind::None {
+            return Err(Invalid::AttestationNotKept { mode: self.policy.mode });
+        }
         self.validate_counts()?;
         self.validate_durations()?;
         EnvFilter::try_new(&self.log.filter)

@@ -127,3 +127,13 @@ fn the_configuration_refuses_what_it_does_not_know() {
     assert!(toml::from_str::<Policy>("require_notise = false").is_err());
     assert!(toml::from_str::<Policy>("mode = 'EVERYBODY'").is_err());
 }
+
+#[test]
+fn telephone_numbers_are_known_as_they_are_written() {
+    for number in ["+4930123456", "+1 (212) 555-0100", "tel:5550100", "sip:+4930123456@example.org", "SIP:5550100@x"] {
+        assert!(is_telephone_number(number), "{number}");
+    }
+    for other in ["", "+", "+12", "4930123456", "c-1", "sip:alice@example.org", "+49 is Germany", "sales+2026"] {
+        assert!(!is_telephone_number(other), "{other}");
+    }
+}

@@ -35,6 +35,9 @@ async fn readyz(State(sources): State<Sources>) -> impl IntoResponse {
     match *sources.readiness.borrow() {
         Readiness::Ready => (StatusCode::OK, "ready\n"),
         Readiness::Draining => (StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
+        Readiness::JournalNotWritable => {
+            (StatusCode::SERVICE_UNAVAILABLE, "the journal cannot be written; calls are analysed, see the logs\n")
+        }
         Readiness::Failed => (StatusCode::SERVICE_UNAVAILABLE, "inference failed for good; see the logs\n"),
     }
 }

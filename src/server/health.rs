@@ -15,6 +15,8 @@ pub(super) enum Readiness {
     Draining,
     /// A model's inference stopped for good.
     Failed,
+    /// It does, but what should be kept of them cannot be written.
+    JournalNotWritable,
 }
 
 /// Tells both protocols.
@@ -42,11 +44,20 @@ impl Health {
                 *told = readiness;
             }
         });
-        let ready = *self.readiness.borrow() == Readiness::Ready;
+        let ready = matches!(*self.readiness.borrow(), Readiness::Ready | Readiness::JournalNotWritable);
         let status = if ready { ServingStatus::Serving } else { ServingStatus::NotServing };
         for service in [OVERALL, SERVICE] {
             self.reporter.set_service_status(service, status).await;
         }
+    }
+
+    /// Tells /readyz alone: calls are analysed all the same, and gRPC's health speaks of calls.
+    pub(super) fn tell_journal(&self, writable: bool) {
+        self.readiness.send_modify(|told| match (*told, writable) {
+            (Readiness::Ready, false) => *told = Readiness::JournalNotWritable,
+            (Readiness::JournalNotWritable, true) => *told = Readiness::Ready,
+            _ => {}
+        });
     }
 
     /// Ends the streams of those who watch, which a shutdown would wait for.

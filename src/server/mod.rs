@@ -3,7 +3,11 @@
 //! [`Server::bind`] takes both ports and starts nothing; [`Listening::start`] serves; [`Server::stop`] drains. [`Server::launch`] does
 //! it all from a configuration: loads ONNX Runtime and the models, binds, starts.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    time::{Duration, SystemTime},
+};
 
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::{net::TcpListener, task::JoinHandle};
@@ -12,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     config::{self, Config},
     inference::{self, Worker},
+    journal::{self, Audit, Draft, Feed, Feeder, Journal, Record},
     model::{self, onnx},
     session::{Engines, Sessions, calibrate},
     telemetry::{Metrics, metrics},
@@ -47,6 +52,10 @@ pub struct Listening {
     drain_deadline: Duration,
     http2: config::Http2,
     sessions: Sessions,
+    feeder: Feeder,
+    /// Where the journal says that this server starts, and under which name.
+    started: u64,
+    node: String,
     workers: Vec<Worker>,
     exporter: PrometheusHandle,
 }
@@ -61,6 +70,9 @@ pub struct Server {
     /// Cancelled when the calls have ended: connections are closed.
     closing: CancellationToken,
     grpc: JoinHandle<()>,
+    /// Cancelled when nothing more comes for the journal.
+    closing_journal: CancellationToken,
+    feeder: JoinHandle<()>,
     /// The admin port, metrics' upkeep, and who watches over the workers.
     others: Vec<JoinHandle<()>>,
 }
@@ -80,6 +92,9 @@ pub enum Error {
     /// What this machine carries.
     #[error(transparent)]
     Calibrate(#[from] calibrate::Error),
+    /// The journal.
+    #[error(transparent)]
+    Journal(#[from] journal::Error),
     /// A port.
     #[error(
         "cannot listen on {address}: {source}; end what uses it, or set {key} to another address (port 0 takes a free one)"
@@ -130,18 +145,28 @@ impl Server {
         Ok(Self::bind(config, deps).await?.start().await)
     }
 
-    /// Takes both ports.
+    /// Opens the journal, takes both ports, and tells the journal that a server starts, with its policy.
     pub async fn bind(config: &Config, deps: Deps) -> Result<Listening, Error> {
+        let options = config.journal();
+        let journal = Journal::open(&options, deps.metrics.journal.clone()).await?;
         let (grpc, grpc_address) = listen("listen", config.listen).await?;
         let (admin, admin_address) = listen("admin", config.admin).await?;
+        let version = env!("CARGO_PKG_VERSION").to_owned();
+        let started = Record::Audit(Audit::Started { version, policy: config.policy.clone() });
+        let started = journal.append(vec![Draft::new(SystemTime::now(), started)]).await?;
+        let (feed, feeder) = Feed::pair(journal, options.buffer);
+        let limits = config.session.clone();
         Ok(Listening {
+            started: started.into_iter().next().unwrap_or_default(),
+            node: options.node_name(),
+            feeder,
             grpc,
             grpc_address,
             admin,
             admin_address,
             drain_deadline: config.drain_deadline,
             http2: config.http2.clone(),
-            sessions: Sessions::new(config.session.clone(), config.policy.clone(), deps.engines, deps.metrics),
+            sessions: Sessions::new(limits, config.policy.clone(), deps.engines, deps.metrics, feed),
             workers: deps.workers,
             exporter: deps.exporter,
         })

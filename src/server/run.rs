@@ -1,11 +1,11 @@
 //! Serving, and the way out.
 //!
 //! The way out, in order: health says NOT_SERVING and new calls are refused; every call gets its summaries and UNAVAILABLE; connections
-//! and the admin port close; the workers end. All within the drain's deadline, or what is left is cut off.
+//! and the admin port close; the workers end; what waits for the journal is written. All within the drain's deadline, or what is left is cut off.
 
 use std::{any::Any, panic, time::Duration};
 
-use tokio::{task::JoinHandle, time::Instant};
+use tokio::{sync::watch, task::JoinHandle, time::Instant};
 use tonic::transport::{self, server::TcpIncoming};
 
 use super::{
@@ -38,8 +38,14 @@ impl Listening {
         let others = vec![
             tokio::spawn(async move { report(admin.await, "the admin port") }),
             tokio::spawn(upkeep(self.exporter, closing.clone())),
-            tokio::spawn(watch(self.workers, health.clone())),
+            tokio::spawn(watch_workers(self.workers, health.clone())),
+            tokio::spawn(watch_journal(self.sessions.journal().writable(), health.clone(), closing.clone())),
+            tokio::spawn(self.sessions.journal().clone().keep_expiring(closing.clone())),
+            tokio::spawn(self.sessions.clone().follow_actions(closing.clone())),
+            tokio::spawn(self.sessions.clone().tell_lost_calls(self.node, self.started, closing.clone())),
         ];
+        let closing_journal = CancellationToken::new();
+        let feeder = tokio::spawn(self.feeder.run(closing_journal.clone()));
         tracing::info!(grpc = %self.grpc_address, admin = %self.admin_address, "serving");
         Server {
             grpc_address: self.grpc_address,
@@ -48,6 +54,8 @@ impl Listening {
             sessions: self.sessions,
             health,
             closing,
+            closing_journal,
+            feeder,
             grpc: tokio::spawn(async move { report::<transport::Error>(served.await, "gRPC") }),
             others,
         }
@@ -72,6 +80,9 @@ impl Server {
         for task in self.others {
             cut_off |= !join(task, deadline, &mut panics).await;
         }
+        self.closing_journal.cancel();
+        cut_off |= !join(self.feeder, deadline, &mut panics).await;
+        cut_off |= tokio::time::timeout_at(deadline, self.sessions.journal().close()).await.is_err();
         if let Some(panic) = panics.into_iter().next() {
             panic::resume_unwind(panic);
         }
@@ -99,7 +110,7 @@ fn router(http2: &config::Http2, sessions: Sessions, health: &Health) -> tonic::
 }
 
 /// Runs the workers on threads of their own. One that stops for good makes the server unready.
-async fn watch(workers: Vec<Worker>, health: Health) {
+async fn watch_workers(workers: Vec<Worker>, health: Health) {
     let running: Vec<_> = workers.into_iter().map(|worker| tokio::task::spawn_blocking(move || worker.run())).collect();
     let ended = running.into_iter().map(|worker| async {
         match worker.await {
@@ -109,6 +120,14 @@ async fn watch(workers: Vec<Worker>, health: Health) {
         }
     });
     futures_util::future::join_all(ended).await;
+}
+
+/// Tells whether the journal can be written.
+async fn watch_journal(mut writable: watch::Receiver<bool>, health: Health, closing: CancellationToken) {
+    while let Some(Ok(())) = closing.run_until_cancelled(writable.changed()).await {
+        let writable = *writable.borrow_and_update();
+        health.tell_journal(writable);
+    }
 }
 
 async fn upkeep(exporter: PrometheusHandle, closing: CancellationToken) {

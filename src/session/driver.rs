@@ -8,7 +8,10 @@ use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use super::Engine;
 use crate::{
     call::{Alert, Call, Chunk, Control, EndReason, Event, LegStatus, Output, Summary, WindowId},
-    decision::Rules,
+    decision::{
+        NotOpen, Rules,
+        alert::{Attribution, Snooze},
+    },
     model::Outcome,
 };
 
@@ -73,6 +76,14 @@ impl Driver {
 
     pub(super) fn control(&mut self, control: Control, leg: Option<usize>) {
         self.call.control(control, leg, Instant::now());
+    }
+
+    pub(super) fn acknowledge(&mut self, alert_id: &str, by: &Attribution) -> Result<(), NotOpen> {
+        self.call.acknowledge(alert_id, by)
+    }
+
+    pub(super) fn snooze(&mut self, alert_id: &str, snooze: &Snooze) -> Result<(), NotOpen> {
+        self.call.snooze(alert_id, snooze, Instant::now())
     }
 
     pub(super) fn tick(&mut self) {

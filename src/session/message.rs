@@ -74,6 +74,8 @@ pub struct AcknowledgedLeg {
     pub leg_id: String,
     /// Who speaks.
     pub role: Role,
+    /// The speaker, by the client's pseudonymous id.
+    pub subject: Option<String>,
     /// Whether it is analysed; else its audio is dropped before any feature.
     pub analysed: bool,
 }

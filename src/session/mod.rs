@@ -16,6 +16,9 @@
 //! | the client takes nothing for the stall time-out | nothing more, [`End::Stalled`] |
 //! | the client is gone | [`End::Vanished`] |
 //!
+//! What each call tells goes to the journal too ([`crate::journal`]), which no call waits for; calls that live are on a board for those
+//! who watch, and can be reached from there.
+//!
 //! Everything here needs tokio's multi-threaded runtime.
 
 use std::{
@@ -39,28 +42,36 @@ use crate::{
     audio::Encoding,
     config,
     decision::Rules,
-    features, model,
+    features,
+    journal::Feed,
+    model,
     policy::{self, Circumstances, Consent, Policy, Role},
     telemetry::Metrics,
 };
 
+mod board;
 pub mod calibrate;
+mod chronicle;
 mod classify;
 mod driver;
 mod engine;
+mod lost;
 mod message;
 mod open;
 mod outbox;
 mod registry;
 mod spread;
 mod stream;
+mod supervise;
 
+pub use board::{LiveCall, LiveLeg, OpenAlert};
 pub use classify::{Classification, Recording};
 pub use engine::{Engine, Engines};
 pub use message::{AcknowledgedLeg, Acknowledgement, Message};
 pub use open::Session;
 pub use registry::Live;
 pub use stream::{End, Fault, Input};
+pub use supervise::{Denied, Forgotten};
 
 /// What a call asks for. Every value is in the range that [`crate::call`] takes.
 #[derive(Debug, Clone)]
@@ -92,6 +103,8 @@ pub struct LegRequest {
     pub leg_id: String,
     /// Who speaks.
     pub role: Role,
+    /// The speaker, by the client's pseudonymous id.
+    pub subject: Option<String>,
 }
 
 /// Why a call or recording is not taken; the message says what to do.
@@ -150,6 +163,8 @@ struct Shared {
     /// What the spread counts from.
     began: Instant,
     metrics: Metrics,
+    feed: Feed,
+    board: Arc<board::Board>,
     draining: CancellationToken,
     tasks: TaskTracker,
     panic: Mutex<Option<Box<dyn Any + Send>>>,
@@ -159,7 +174,7 @@ struct Shared {
 
 impl Sessions {
     /// None yet, under the rules that are shipped.
-    pub fn new(limits: config::Session, policy: Policy, engines: Engines, metrics: Metrics) -> Self {
+    pub fn new(limits: config::Session, policy: Policy, engines: Engines, metrics: Metrics, feed: Feed) -> Self {
         metrics.load_limit.set(engines.windows_per_second(&limits));
         let shared = Shared {
             registry: Arc::new(registry::Registry::new(limits.max_legs, engines.windows_per_second(&limits))),
@@ -170,6 +185,8 @@ impl Sessions {
             engines,
             rules: Arc::new(ArcSwap::from_pointee(Rules::shipped())),
             metrics,
+            feed,
+            board: Arc::default(),
             draining: CancellationToken::new(),
             tasks: TaskTracker::new(),
             panic: Mutex::new(None),
@@ -177,6 +194,11 @@ impl Sessions {
             limits,
         };
         Self { shared: Arc::new(shared) }
+    }
+
+    /// Under what policy calls are taken.
+    pub fn policy(&self) -> &Policy {
+        &self.shared.policy
     }
 
     /// The models and what runs them.

@@ -5,10 +5,15 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use super::{
-    AcknowledgedLeg, Acknowledgement, Engine, Refusal, Request, Sessions, driver::Driver, registry::Slots,
+    AcknowledgedLeg, Acknowledgement, Engine, Refusal, Request, Sessions,
+    board::{Command, Posted},
+    chronicle::Chronicle,
+    driver::Driver,
+    registry::Slots,
     spread::Place,
 };
 use crate::{
@@ -23,6 +28,10 @@ pub struct Session {
     pub(super) engine: Arc<Engine>,
     pub(super) driver: Driver,
     pub(super) acknowledgement: Arc<Acknowledgement>,
+    pub(super) chronicle: Chronicle,
+    pub(super) posted: Posted,
+    /// What it is told from outside.
+    pub(super) commands: mpsc::Receiver<Command>,
     /// Samples a second of all legs together, times the bytes of one.
     pub(super) bytes_per_second: usize,
     _slots: Slots,
@@ -64,7 +73,13 @@ impl Sessions {
             .collect();
         let acknowledged: Vec<AcknowledgedLeg> = legs
             .iter()
-            .map(|leg| AcknowledgedLeg { leg_id: leg.leg_id.clone(), role: leg.role, analysed: leg.permit.is_ok() })
+            .zip(&request.legs)
+            .map(|(leg, asked)| AcknowledgedLeg {
+                leg_id: leg.leg_id.clone(),
+                role: leg.role,
+                subject: asked.subject.clone(),
+                analysed: leg.permit.is_ok(),
+            })
             .collect();
         let acknowledgement = Acknowledgement {
             session_id,
@@ -99,11 +114,16 @@ impl Sessions {
         let rules = Arc::clone(&self.shared.rules);
         let first_leg = self.number_legs(request.legs.len());
         let driver = Driver::new(call, rules, Arc::clone(&engine), first_leg, bytes_per_second);
+        let acknowledgement = Arc::new(acknowledgement);
+        let (posted, commands) = self.shared.board.post(Arc::clone(&acknowledgement));
         Ok(Session {
             sessions: self.clone(),
             engine,
             driver,
-            acknowledgement: Arc::new(acknowledgement),
+            chronicle: Chronicle::begin(self.shared.feed.clone(), Arc::clone(&acknowledgement)),
+            posted,
+            commands,
+            acknowledgement,
             bytes_per_second,
             _slots: slots,
             _place: spot,

@@ -13,7 +13,13 @@ use tokio::{
 };
 use tracing::Instrument as _;
 
-use super::{Engine, Message, Session, driver::Told, outbox::Outbox};
+use super::{
+    Engine, Message, Session,
+    board::{Command, Posted},
+    chronicle::Chronicle,
+    driver::{Driver, Told},
+    outbox::Outbox,
+};
 use crate::{
     call::{Chunk, Control, EndReason, Event},
     features::NotScored,
@@ -66,10 +72,13 @@ pub enum End<E> {
     Vanished,
 }
 
+/// Who says what comes on the call's own stream.
+const CLIENT: &str = "client";
+
 impl Session {
     /// Runs the call to its end. What the client is told goes through `encode` into `sender`, whose bound should be small: what waits
     /// is kept here, where old events can be dropped.
-    pub async fn run<I, E, T>(self, inputs: I, sender: mpsc::Sender<T>, encode: impl Fn(Message) -> T) -> End<E>
+    pub async fn run<I, E, T>(mut self, inputs: I, sender: mpsc::Sender<T>, encode: impl Fn(Message) -> T) -> End<E>
     where
         I: Stream<Item = Result<Input, Fault<E>>>,
     {
@@ -79,6 +88,11 @@ impl Session {
         async {
             tracing::info!("call began");
             let (reason, end) = self.converse(inputs, sender, encode).await;
+            match end {
+                End::Stalled => self.wind_up(EndReason::Stalled).await,
+                End::Vanished => self.wind_up(EndReason::Vanished).await,
+                _ => {}
+            }
             sessions.metrics().calls_ended_total.increment(reason);
             tracing::info!(reason, "call ended");
             end
@@ -88,7 +102,7 @@ impl Session {
     }
 
     async fn converse<I, E, T>(
-        mut self,
+        &mut self,
         inputs: I,
         sender: mpsc::Sender<T>,
         encode: impl Fn(Message) -> T,
@@ -119,13 +133,21 @@ impl Session {
                 match told {
                     Told::Event(event) => {
                         measure(&event, &self.engine, metrics);
+                        self.chronicle.event(&event);
+                        self.posted.event(&event);
                         outbox.push(Message::Event(event), now);
                     }
                     Told::Alert(alert) => {
-                        outbox.push(Message::Alert { alert, changed_at: SystemTime::now() }, now);
+                        let changed_at = SystemTime::now();
+                        self.chronicle.alert(&alert, changed_at);
+                        self.posted.alert(&alert);
+                        outbox.push(Message::Alert { alert, changed_at }, now);
                     }
                     Told::Status(legs) => outbox.push(Message::Status { legs, dropped_events: Vec::new() }, now),
-                    Told::Summary(summary) => outbox.push(Message::Summary { summary, dropped_events: 0 }, now),
+                    Told::Summary(summary) => {
+                        self.chronicle.summary(&summary);
+                        outbox.push(Message::Summary { summary, dropped_events: 0 }, now);
+                    }
                     Told::Closed(reason) => closed = Some(reason),
                 }
             }
@@ -145,6 +167,7 @@ impl Session {
                     open = false;
                     driver.close(EndReason::Draining);
                 }
+                Some(command) = self.commands.recv() => obey(command, driver, &self.posted, &mut self.chronicle),
                 () = driver.answer() => {}
                 permit = sender.reserve(), if !outbox.is_empty() => match permit {
                     Ok(permit) => if let Some(message) = outbox.pop(Instant::now()) {
@@ -167,7 +190,13 @@ impl Session {
                         // A client that always has more must not keep others from the executor.
                         tokio::task::coop::consume_budget().await;
                     }
-                    Some(Ok(Input::Control(control, leg))) => driver.control(control, leg),
+                    Some(Ok(Input::Control(control, leg))) => {
+                        driver.control(control, leg);
+                        if control == Control::WithdrawConsent {
+                            self.posted.withdraw(leg);
+                            self.chronicle.withdraw(leg, CLIENT, "told on the call's own stream");
+                        }
+                    }
                     Some(Ok(Input::End)) | None => {
                         open = false;
                         driver.close(EndReason::Completed);
@@ -183,6 +212,44 @@ impl Session {
     }
 }
 
+impl Session {
+    /// Brings a call to its end that nobody listens to any more, for the journal's sake.
+    async fn wind_up(&mut self, reason: EndReason) {
+        let mut alarm = Alarm::default();
+        self.driver.close(reason);
+        loop {
+            while let Some(told) = self.driver.poll() {
+                match told {
+                    Told::Event(event) => self.chronicle.event(&event),
+                    Told::Alert(alert) => self.chronicle.alert(&alert, SystemTime::now()),
+                    Told::Summary(summary) => self.chronicle.summary(&summary),
+                    Told::Status(_) => {}
+                    Told::Closed(_) => return,
+                }
+            }
+            // Without a deadline it was closed before.
+            let Some(wake) = self.driver.deadline() else { return };
+            tokio::select! {
+                () = self.driver.answer() => {}
+                () = alarm.ring(Some(wake)) => self.driver.tick(),
+            }
+        }
+    }
+}
+
+/// Does what the call is told from outside. Who asked may have gone: it is done all the same.
+fn obey(command: Command, driver: &mut Driver, posted: &Posted, chronicle: &mut Chronicle) {
+    match command {
+        Command::Withdraw { leg, actor, reason, answer } => {
+            driver.control(Control::WithdrawConsent, leg);
+            posted.withdraw(leg);
+            let _ = answer.send(chronicle.withdraw(leg, &actor, &reason));
+        }
+        Command::Acknowledge { alert_id, by, answer } => drop(answer.send(driver.acknowledge(&alert_id, &by))),
+        Command::Snooze { alert_id, snooze, answer } => drop(answer.send(driver.snooze(&alert_id, &snooze))),
+    }
+}
+
 fn ending<E>(reason: EndReason, invalid: Option<E>) -> (&'static str, End<E>) {
     match (reason, invalid) {
         (EndReason::Invalid, Some(fault)) => ("invalid", End::Invalid(fault)),
@@ -193,6 +260,8 @@ fn ending<E>(reason: EndReason, invalid: Option<E>) -> (&'static str, End<E>) {
         (EndReason::Idle, _) => ("idle", End::Idle),
         (EndReason::Draining, _) => ("draining", End::Draining),
         (EndReason::Failed, _) => ("failed", End::Failed),
+        (EndReason::Stalled, _) => ("stalled", End::Stalled),
+        (EndReason::Vanished | EndReason::Lost, _) => ("vanished", End::Vanished),
     }
 }
 
@@ -274,6 +343,9 @@ mod tests {
             EndReason::ConsentWithdrawn,
             EndReason::Invalid,
             EndReason::Failed,
+            EndReason::Stalled,
+            EndReason::Vanished,
+            EndReason::Lost,
         ];
         for reason in endings {
             for invalid in [None, Some(())] {

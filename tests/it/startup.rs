@@ -123,13 +123,19 @@ fn the_environment_overrides_the_file_and_flags_override_both() {
 }
 
 /// A server in a process of its own; killed when it is dropped.
-struct Program(Child);
+pub(crate) struct Program(Child);
 
 impl Program {
     /// Starts it and reads both addresses from its one line.
     fn start() -> (Self, SocketAddr, SocketAddr) {
-        let mut child =
-            undertone().arg("--model").arg(tiny()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        Self::start_with(&[])
+    }
+
+    /// The same, with these variables.
+    pub(crate) fn start_with(variables: &[(&str, &str)]) -> (Self, SocketAddr, SocketAddr) {
+        let mut command = undertone();
+        command.arg("--model").arg(tiny()).envs(variables.iter().copied());
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
         let told: serde_json::Value = serde_json::from_str(&line).unwrap();

@@ -7,7 +7,7 @@ use prost_types::Timestamp;
 use crate::{
     audio::Encoding,
     call::Control,
-    policy::{Consent, Role},
+    policy::{self, Consent, Role},
     server::{proto, status::Problem},
     session::{AcknowledgedLeg, Input, LegRequest, Recording, Request},
 };
@@ -29,6 +29,7 @@ const MAX_METHOD: usize = 64;
 /// What a call asks for.
 pub(in crate::server) fn call(config: proto::AnalyzeConfig) -> Result<Request, Problem> {
     identifier("config.call_id", &config.call_id, MAX_CALL_ID)?;
+    pseudonymous("config.call_id", &config.call_id)?;
     let (encoding, sample_rate_hz, channels) = format("config.audio", config.audio.as_ref())?;
     tags(&config.tags)?;
     let stride = stride(config.stride)?;
@@ -78,6 +79,14 @@ pub(in crate::server) fn input(request: proto::AnalyzeRequest, legs: &[Acknowled
             })
         }
     }
+}
+
+/// What is kept must not hold telephone numbers: nothing that is written as one is taken for an id or a label.
+fn pseudonymous(field: &str, value: &str) -> Result<(), Problem> {
+    if policy::is_telephone_number(value) {
+        return Err(Problem::invalid(field, "a telephone number is never taken; send a pseudonym in its place"));
+    }
+    Ok(())
 }
 
 /// A message without content.
@@ -150,11 +159,13 @@ fn legs(legs: &[proto::Leg], channels: usize) -> Result<Vec<LegRequest>, Problem
         let role = role(&field("role"), leg.role)?;
         let leg_id = leg.leg_id.clone().unwrap_or_else(|| role.as_str().to_ascii_lowercase());
         identifier(&field("leg_id"), &leg_id, MAX_LEG_ID)?;
-        length(&field("subject"), leg.subject.as_deref().unwrap_or(""), 0..=MAX_SUBJECT)?;
+        let subject = leg.subject.as_deref().unwrap_or("");
+        length(&field("subject"), subject, 0..=MAX_SUBJECT)?;
+        pseudonymous(&field("subject"), subject)?;
         if taken.iter().any(|other| other.leg_id == leg_id) {
             return Err(Problem::invalid(field("leg_id"), format!("{leg_id:?} twice; the legs of a call must differ")));
         }
-        taken.push(LegRequest { leg_id, role });
+        taken.push(LegRequest { leg_id, role, subject: leg.subject.clone().filter(|subject| !subject.is_empty()) });
     }
     Ok(taken)
 }
@@ -221,6 +232,7 @@ fn tags(tags: &HashMap<String, String>) -> Result<(), Problem> {
     for (key, value) in tags {
         length("config.tags, a key", key, 1..=MAX_TAG_KEY)?;
         length("config.tags, a value", value, 0..=MAX_TAG_VALUE)?;
+        pseudonymous("config.tags, a value", value)?;
     }
     Ok(())
 }

@@ -244,6 +244,9 @@ fn end_reason(reason: EndReason) -> proto::EndReason {
         EndReason::ConsentWithdrawn => proto::EndReason::ConsentWithdrawn,
         EndReason::Invalid => proto::EndReason::Invalid,
         EndReason::Failed => proto::EndReason::Failed,
+        EndReason::Stalled => proto::EndReason::Stalled,
+        EndReason::Vanished => proto::EndReason::Vanished,
+        EndReason::Lost => proto::EndReason::Lost,
     }
 }
 
