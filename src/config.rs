@@ -53,6 +53,8 @@ pub struct Config {
     pub policy: Policy,
     /// What outlives the process.
     pub journal: journal::Options,
+    /// When alerts are told.
+    pub alerts: Alerts,
     /// What is logged, and how.
     pub log: telemetry::Log,
 }
@@ -131,6 +133,18 @@ pub struct Http2 {
     pub keepalive_timeout: Duration,
 }
 
+/// When alerts are told.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Alerts {
+    /// A file of rules. Left out: the rules that are shipped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rules: Option<PathBuf>,
+    /// Time between two looks at whether that file has changed.
+    #[serde(with = "humantime_serde")]
+    pub reload_interval: Duration,
+}
+
 impl Config {
     /// Defaults, `file`, the environment and `flags`, put together and validated.
     pub fn load(file: Option<&Path>, flags: &Flags) -> Result<Self, Error> {
@@ -195,6 +209,7 @@ impl Default for Config {
             http2: Http2::default(),
             policy: Policy::default(),
             journal: journal::Options::default(),
+            alerts: Alerts::default(),
             log: telemetry::Log::default(),
         }
     }
@@ -226,6 +241,13 @@ impl Default for Session {
             max_windows_out: 32,
             max_classifications: 4,
         }
+    }
+}
+
+impl Default for Alerts {
+    fn default() -> Self {
+        // Soon enough for whoever changes a rule and looks for it.
+        Self { rules: None, reload_interval: Duration::from_secs(5) }
     }
 }
 

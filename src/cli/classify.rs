@@ -13,12 +13,13 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 use undertone::{
     audio,
-    decision::{Tally, position},
+    decision::{Tally, position, scores::Row},
     features::{NotScored, Pipeline, PipelineOptions},
     model::{
         Classifier as _, Model,
         onnx::{Options, Runtime, Session},
     },
+    policy::Role,
 };
 
 /// Seconds between windows: what a live call gets unless it asks for another stride.
@@ -56,25 +57,6 @@ struct Heard {
     /// Why nothing was scored; left out where something was.
     #[serde(skip_serializing_if = "Option::is_none")]
     not_scored_reason: Option<NotScored>,
-}
-
-/// One stride of one file. The fields are the contract of score files.
-#[derive(Debug, Serialize)]
-struct Score<'a> {
-    file: &'a str,
-    leg: &'static str,
-    role: &'static str,
-    tags: BTreeMap<String, String>,
-    start_seconds: f64,
-    end_seconds: f64,
-    speech_seconds: f32,
-    /// Not measured: always null.
-    snr_db: Option<f32>,
-    not_scored_reason: Option<NotScored>,
-    /// Calibrated, not smoothed; null where nothing was scored.
-    probabilities: Option<BTreeMap<&'a str, f32>>,
-    model: &'a str,
-    sha256: &'a str,
 }
 
 /// A model ready to hear one file after another.
@@ -160,21 +142,20 @@ impl Listener {
             };
             if let Some(scores) = &mut self.scores {
                 let seconds = |samples: u64| samples as f64 / f64::from(source_hz);
-                let score = Score {
-                    file: &file,
-                    leg: "customer",
-                    role: "CUSTOMER",
+                let score = Row {
+                    file: file.clone(),
+                    leg: "customer".to_owned(),
+                    role: Role::Customer,
                     tags: BTreeMap::new(),
                     start_seconds: seconds(stride.start_samples),
                     end_seconds: seconds(stride.end_samples),
                     speech_seconds: stride.speech_seconds,
+                    speech_ratio: stride.speech_ratio,
                     snr_db: None,
                     not_scored_reason: outcome.as_ref().err().copied(),
-                    probabilities: outcome
-                        .ok()
-                        .map(|row| manifest.labels.iter().map(String::as_str).zip(row).collect()),
-                    model: &manifest.name,
-                    sha256: &manifest.network.sha256,
+                    probabilities: outcome.ok().map(|row| manifest.labels.iter().cloned().zip(row).collect()),
+                    model: manifest.name.clone(),
+                    sha256: manifest.network.sha256.clone(),
                 };
                 writeln!(scores, "{}", serde_json::to_string(&score)?).context("cannot write scores")?;
             }

@@ -25,6 +25,7 @@ mod demo;
 mod evaluate;
 mod features;
 mod proto_json;
+mod replay;
 mod serve;
 mod text;
 mod train;
@@ -47,6 +48,7 @@ enum Command {
     Call(call::Args),
     Bench(bench::Args),
     Classify(classify::Args),
+    Replay(replay::Args),
     Features(features::Args),
     Dataset(dataset::Args),
     Train(train::Args),
@@ -65,6 +67,7 @@ impl Command {
             Self::Call(args) => call::run(args),
             Self::Bench(args) => bench::run(args),
             Self::Classify(args) => classify::run(args),
+            Self::Replay(args) => replay::run(args),
             Self::Features(args) => features::run(args),
             Self::Dataset(args) => dataset::run(args),
             Self::Train(args) => train::run(args),

@@ -70,6 +70,7 @@ fn what_is_out_of_range_is_named_with_its_range() {
         ("[session]\nidle_timeout = '0s'", "session.idle_timeout is 0ns, expected more than 0s"),
         ("[session]\nhold_timeout = '1s'", "session.hold_timeout is 1s, expected at least session.idle_timeout, 30s"),
         ("drain_deadline = '2s'", "session.close_timeout is 5s, expected less than drain_deadline, 2s"),
+        ("[alerts]\nreload_interval = '0s'", "alerts.reload_interval is 0ns, expected more than 0s"),
         ("[inference]\nthreads = 0", "threads is 0"),
         ("[inference]\nmax_wait = '2s'", "max_wait"),
         ("[policy]\nmode = 'AGENT_TRAINING'", "policy.attestation"),

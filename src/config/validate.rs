@@ -136,6 +136,7 @@ impl Config {
             ("session.status_interval", session.status_interval),
             ("session.close_timeout", session.close_timeout),
             ("session.stall_timeout", session.stall_timeout),
+            ("alerts.reload_interval", self.alerts.reload_interval),
             ("http2.keepalive_interval", http2.keepalive_interval),
             ("http2.keepalive_timeout", http2.keepalive_timeout),
         ];

@@ -7,6 +7,7 @@
 //! | [`rules`] | when an alert is told: a file of rules, read and validated |
 //! | [`alert`] | what an alert is, with its evidence |
 //! | [`Decider`] | a leg's windows in order → smoothed emotion, alerts, [`Tally`] |
+//! | [`scores`] | recorded scores, and what rules make of them |
 //! | [`position`] | samples as time, and back |
 //!
 //! Logits are divided by the model's temperature, then go through the softmax; the most probable label is told unless its
@@ -18,6 +19,7 @@ pub mod alert;
 mod decider;
 pub mod position;
 pub mod rules;
+pub mod scores;
 pub mod smooth;
 mod tally;
 mod tracker;

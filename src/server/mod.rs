@@ -27,9 +27,12 @@ mod analyze;
 mod convert;
 mod health;
 pub mod proto;
+mod rules;
 mod run;
 mod service;
 mod status;
+
+pub use rules::Error as RulesError;
 
 /// What a server serves by.
 pub struct Deps {
@@ -56,6 +59,7 @@ pub struct Listening {
     /// Where the journal says that this server starts, and under which name.
     started: u64,
     node: String,
+    rules: Option<rules::Watched>,
     workers: Vec<Worker>,
     exporter: PrometheusHandle,
 }
@@ -95,6 +99,9 @@ pub enum Error {
     /// The journal.
     #[error(transparent)]
     Journal(#[from] journal::Error),
+    /// The file of alert rules.
+    #[error(transparent)]
+    Rules(#[from] rules::Error),
     /// A port.
     #[error(
         "cannot listen on {address}: {source}; end what uses it, or set {key} to another address (port 0 takes a free one)"
@@ -145,17 +152,19 @@ impl Server {
         Ok(Self::bind(config, deps).await?.start().await)
     }
 
-    /// Opens the journal, takes both ports, and tells the journal that a server starts, with its policy.
+    /// Opens the journal, reads the rules, takes both ports, and tells the journal that a server starts, with its policy.
     pub async fn bind(config: &Config, deps: Deps) -> Result<Listening, Error> {
         let options = config.journal();
         let journal = Journal::open(&options, deps.metrics.journal.clone()).await?;
+        let (feed, feeder) = Feed::pair(journal.clone(), options.buffer);
+        let limits = config.session.clone();
+        let sessions = Sessions::new(limits, config.policy.clone(), deps.engines, deps.metrics, feed);
+        let rules = rules::Watched::start(&config.alerts, &sessions).await?;
         let (grpc, grpc_address) = listen("listen", config.listen).await?;
         let (admin, admin_address) = listen("admin", config.admin).await?;
         let version = env!("CARGO_PKG_VERSION").to_owned();
         let started = Record::Audit(Audit::Started { version, policy: config.policy.clone() });
         let started = journal.append(vec![Draft::new(SystemTime::now(), started)]).await?;
-        let (feed, feeder) = Feed::pair(journal, options.buffer);
-        let limits = config.session.clone();
         Ok(Listening {
             started: started.into_iter().next().unwrap_or_default(),
             node: options.node_name(),
@@ -166,7 +175,8 @@ impl Server {
             admin_address,
             drain_deadline: config.drain_deadline,
             http2: config.http2.clone(),
-            sessions: Sessions::new(limits, config.policy.clone(), deps.engines, deps.metrics, feed),
+            sessions,
+            rules,
             workers: deps.workers,
             exporter: deps.exporter,
         })

@@ -35,7 +35,7 @@ impl Listening {
         let served = router.serve_with_incoming_shutdown(incoming, closing.clone().cancelled_owned());
         let admin = axum::serve(self.admin, admin::router(health.readiness(), self.exporter.clone()))
             .with_graceful_shutdown(closing.clone().cancelled_owned());
-        let others = vec![
+        let mut others = vec![
             tokio::spawn(async move { report(admin.await, "the admin port") }),
             tokio::spawn(upkeep(self.exporter, closing.clone())),
             tokio::spawn(watch_workers(self.workers, health.clone())),
@@ -46,6 +46,9 @@ impl Listening {
         ];
         let closing_journal = CancellationToken::new();
         let feeder = tokio::spawn(self.feeder.run(closing_journal.clone()));
+        if let Some(rules) = self.rules {
+            others.push(tokio::spawn(rules.run(self.sessions.clone(), closing.clone())));
+        }
         tracing::info!(grpc = %self.grpc_address, admin = %self.admin_address, "serving");
         Server {
             grpc_address: self.grpc_address,

@@ -138,6 +138,7 @@ impl Session {
                         outbox.push(Message::Event(event), now);
                     }
                     Told::Alert(alert) => {
+                        metrics.alerts_total.increment(alert.change.state.name());
                         let changed_at = SystemTime::now();
                         self.chronicle.alert(&alert, changed_at);
                         self.posted.alert(&alert);
@@ -320,7 +321,10 @@ mod tests {
     use futures_util::FutureExt as _;
 
     use super::*;
-    use crate::telemetry::metrics::{END_REASONS, NOT_SCORED_REASONS};
+    use crate::{
+        decision::alert::State,
+        telemetry::metrics::{ALERT_STATES, END_REASONS, NOT_SCORED_REASONS},
+    };
 
     #[tokio::test]
     async fn an_alarm_rings_for_the_earliest_moment_it_was_told() {
@@ -367,5 +371,7 @@ mod tests {
             NotScored::Failed,
         ];
         assert_eq!(reasons.map(not_scored), NOT_SCORED_REASONS);
+        let states = [State::Firing, State::Acknowledged, State::Snoozed, State::Resolved];
+        assert_eq!(states.map(State::name), ALERT_STATES);
     }
 }

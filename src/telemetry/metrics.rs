@@ -25,6 +25,8 @@ const NOT_SCORED: &str = "undertone_not_scored_total";
 const EVENTS_DROPPED: &str = "undertone_events_dropped_total";
 const AUDIO_RECEIVED: &str = "undertone_audio_received_seconds_total";
 const PROCESSING_LATENCY: &str = "undertone_processing_latency_seconds";
+const ALERTS: &str = "undertone_alerts_total";
+const RULES_RELOADS: &str = "undertone_rules_reloads_total";
 const CLASSIFICATIONS: &str = "undertone_classifications_total";
 const WINDOWS: &str = "undertone_windows_total";
 const QUEUE: &str = "undertone_queue_windows";
@@ -55,6 +57,10 @@ pub const NOT_SCORED_REASONS: [&str; 12] = [
 ];
 /// The label of an emotion event whose confidence is too low for any of the model's.
 pub const UNCERTAIN: &str = "uncertain";
+/// What becomes of an alert.
+pub const ALERT_STATES: [&str; 4] = ["FIRING", "ACKNOWLEDGED", "SNOOZED", "RESOLVED"];
+/// What becomes of a file of alert rules that changed.
+const RELOADS: [&str; 2] = ["taken", "refused"];
 /// What became of a window.
 const WINDOW_OUTCOMES: [&str; 4] = ["scored", "shed", "cancelled", "failed"];
 
@@ -88,6 +94,10 @@ pub struct Metrics {
     pub classifications_total: Counter,
     /// What is measured of the journal.
     pub journal: JournalMetrics,
+    /// Changes of alerts, by [`ALERT_STATES`].
+    pub alerts_total: Counters,
+    /// Files of alert rules that were read again: "taken" or "refused".
+    pub rules_reloads_total: Counters,
 }
 
 /// What is measured of one model. Made once a model in service.
@@ -166,6 +176,8 @@ impl Metrics {
             ),
             classifications_total: from.counter(CLASSIFICATIONS, "Recordings classified."),
             journal: JournalMetrics::new(recorder),
+            alerts_total: from.counters(ALERTS, "Changes of alerts, by the state they led to.", "state", &ALERT_STATES),
+            rules_reloads_total: from.counters(RULES_RELOADS, "Changed files of alert rules.", "result", &RELOADS),
         }
     }
 
