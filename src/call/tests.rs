@@ -20,6 +20,7 @@ use crate::{
     policy::{Circumstances, Consent, Permit, Policy, Role, Verdict},
 };
 
+mod alerts;
 mod permission;
 
 const RATE: u32 = 8000;

@@ -13,17 +13,14 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 use undertone::{
     audio,
-    decision::{Tally, position, scores::Row},
-    features::{NotScored, Pipeline, PipelineOptions},
+    decision::{Tally, position},
+    evaluate::hear,
+    features::NotScored,
     model::{
-        Classifier as _, Model,
+        Model,
         onnx::{Options, Runtime, Session},
     },
-    policy::Role,
 };
-
-/// Seconds between windows: what a live call gets unless it asks for another stride.
-const STRIDE_SECONDS: f64 = 0.5;
 
 /// Says what is heard in recordings: one line a file, without a server.
 ///
@@ -116,50 +113,27 @@ impl Listener {
         let source_hz = recording.sample_rate_hz;
         let file = path.display().to_string();
         let manifest = &self.model.manifest;
-        let options = PipelineOptions { source_hz, stride_seconds: STRIDE_SECONDS, gate: true };
-        let mut pipeline = Pipeline::new(&manifest.front_end, &manifest.window, &manifest.standardization, &options)
-            .with_context(|| format!("cannot classify {file}"))?;
-        pipeline.push(&recording.into_mono());
-        pipeline.finish();
-
         let mut tally = Tally::new(manifest.labels.len());
         let mut speech_seconds = 0.0;
         let mut reasons: BTreeMap<NotScored, usize> = BTreeMap::new();
-        while let Some(stride) = pipeline.poll() {
-            speech_seconds += f64::from(stride.speech_seconds);
-            let outcome = match stride.outcome {
-                Ok(window) => {
-                    let logits = self.session.run(&window, 1).with_context(|| format!("cannot classify {file}"))?;
-                    let probabilities = manifest.calibration.judge(&logits).probabilities;
-                    let end = position::of_samples(stride.end_samples, source_hz);
-                    tally.add(&probabilities, f64::from(stride.speech_seconds), end);
-                    Ok(probabilities)
+        let mut written = Ok(());
+        hear::hear(manifest, &mut self.session, &recording.into_mono(), source_hz, |heard| {
+            speech_seconds += f64::from(heard.speech_seconds);
+            match &heard.outcome {
+                Ok(probabilities) => {
+                    let end = position::of_samples(heard.end_samples, source_hz);
+                    tally.add(probabilities, f64::from(heard.speech_seconds), end);
                 }
-                Err(reason) => {
-                    *reasons.entry(reason).or_default() += 1;
-                    Err(reason)
-                }
-            };
-            if let Some(scores) = &mut self.scores {
-                let seconds = |samples: u64| samples as f64 / f64::from(source_hz);
-                let score = Row {
-                    file: file.clone(),
-                    leg: "customer".to_owned(),
-                    role: Role::Customer,
-                    tags: BTreeMap::new(),
-                    start_seconds: seconds(stride.start_samples),
-                    end_seconds: seconds(stride.end_samples),
-                    speech_seconds: stride.speech_seconds,
-                    speech_ratio: stride.speech_ratio,
-                    snr_db: None,
-                    not_scored_reason: outcome.as_ref().err().copied(),
-                    probabilities: outcome.ok().map(|row| manifest.labels.iter().cloned().zip(row).collect()),
-                    model: manifest.name.clone(),
-                    sha256: manifest.network.sha256.clone(),
-                };
-                writeln!(scores, "{}", serde_json::to_string(&score)?).context("cannot write scores")?;
+                Err(reason) => *reasons.entry(*reason).or_default() += 1,
             }
-        }
+            if let (Some(scores), Ok(())) = (&mut self.scores, &written) {
+                let row = heard.into_row(&file, source_hz, manifest);
+                written =
+                    serde_json::to_writer(&mut *scores, &row).map_err(io::Error::from).and_then(|()| writeln!(scores));
+            }
+        })
+        .with_context(|| format!("cannot classify {file}"))?;
+        written.context("cannot write scores")?;
 
         let judgement = tally.mean().map(|mean| manifest.calibration.judge_probabilities(mean));
         let most_frequent = reasons.into_iter().max_by_key(|(_, count)| *count).map(|(reason, _)| reason);

@@ -18,6 +18,9 @@ use super::{
 };
 use crate::{features::NotScored, policy::Role};
 
+#[cfg(test)]
+mod tests;
+
 /// Whose leg it is, and by which model it is heard.
 #[derive(Debug, Clone)]
 pub struct Options {

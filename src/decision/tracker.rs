@@ -27,6 +27,9 @@ use super::{
     smooth::Average,
 };
 
+#[cfg(test)]
+mod tests;
+
 /// One stride, as a tracker sees it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Beat<'a> {

@@ -13,6 +13,7 @@ use crate::{
 };
 
 pub mod groups;
+pub mod hear;
 pub mod metrics;
 mod window;
 

@@ -17,7 +17,7 @@ const MAY_IMPORT: [(&str, &[&str]); 17] = [
     ("decision", &["audio", "features", "policy"]),
     ("model", &["audio", "features", "decision"]),
     ("corpus", &["audio", "features", "decision", "model"]),
-    ("evaluate", &["audio", "features", "decision", "model", "corpus"]),
+    ("evaluate", &["audio", "features", "policy", "decision", "model", "corpus"]),
     ("call", &["audio", "features", "decision", "policy", "model"]),
     ("inference", &["audio", "features", "decision", "policy", "model", "telemetry::metrics"]),
     ("journal", &["audio", "features", "decision", "policy", "model", "call", "telemetry::metrics"]),
@@ -123,6 +123,7 @@ fn what_is_permitted_is_not_found() {
     assert_eq!(found("audio/codec.rs", "mod tests { use super::*; }"), none);
     assert_eq!(found("call/mod.rs", "mod tests { fn f() { let now = Instant::now(); } }"), none);
     assert_eq!(found("call/tests.rs", "fn f() { let now = Instant::now(); }"), none);
+    assert_eq!(found("call/tests/alerts.rs", "fn f() { let now = Instant::now(); }"), none);
     assert_eq!(found("evaluate/mod.rs", "mod metrics; pub use metrics::Scores;"), none);
     assert_eq!(found("cli/serve.rs", "use undertone::server; use tonic::Status;"), none);
     assert_eq!(found("session/mod.rs", "const C: char = '\"'; fn f<'a>(x: &'a str) {} use crate::call::Call;"), none);

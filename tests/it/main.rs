@@ -6,6 +6,7 @@ mod harness;
 
 mod admin;
 mod admission;
+mod alerts;
 mod bench;
 mod classify;
 mod config;

@@ -71,6 +71,21 @@ fn a_manifest_that_does_not_fit_its_model_is_told() {
 }
 
 #[test]
+fn rules_that_are_missing_or_wrong_are_told_with_their_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let rules = dir.path().join("rules.toml");
+    let complain = || complaint(undertone().env("UNDERTONE_ALERTS__RULES", &rules).arg("--model").arg(tiny()));
+    let line = complain();
+    assert!(line.contains("rules.toml") && line.contains("alerts.rules"), "{line}");
+    fs::write(&rules, "[[rule]]\nname = 'anger'\nemotions = ['angry']\nenter = 2.0\n").unwrap();
+    let line = complain();
+    assert!(line.contains("rules.toml, line 4") && line.contains("enter"), "{line}");
+    fs::write(&rules, "[[rule]]\nname = 'anger'\nemotions = ['furious']\nenter = 0.5\n").unwrap();
+    let line = complain();
+    assert!(line.contains("furious") && line.contains("angry"), "{line}");
+}
+
+#[test]
 fn a_missing_onnx_runtime_is_told() {
     let nowhere = Path::new("/nowhere/libonnxruntime.so");
     let line = complaint(undertone().env("ORT_DYLIB_PATH", nowhere).arg("--model").arg(tiny()));

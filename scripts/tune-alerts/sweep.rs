@@ -1,0 +1,181 @@
+//! What rules would have told of calls whose truth is known.
+
+use std::{fmt, fs, path::Path, sync::Arc};
+
+use anyhow::Context as _;
+use serde::Deserialize;
+use undertone::decision::{
+    Alert, Rules,
+    alert::{Reason, State},
+    scores::{Leg, Row},
+};
+
+use crate::call::{CALL_SECONDS, MIXES};
+
+/// An onset counts as told in time when an alert fires within so many seconds of it.
+const IN_TIME_SECONDS: f64 = 12.0;
+/// What fires so soon after a stretch still hears it.
+const TAIL_SECONDS: f64 = 5.0;
+
+/// A call that was heard.
+struct Heard {
+    rows: Vec<Row>,
+    truth: Truth,
+}
+
+#[derive(Deserialize)]
+struct Truth {
+    mix: usize,
+    side: String,
+    stretches: Vec<(f64, f64)>,
+}
+
+/// What was told of the calls of one mix.
+#[derive(Debug, Clone, Copy, Default)]
+struct Told {
+    calls: u32,
+    onsets: u32,
+    in_time: u32,
+    resolved: u32,
+    false_alerts: u32,
+}
+
+/// What was told of all calls of one side, a row a mix.
+type Table = [Told; MIXES.len()];
+
+/// Tries many rules, and prints the best for voices that were never heard: those that tell enough, with the fewest false alerts.
+pub(crate) fn sweep(scores: &Path) -> anyhow::Result<()> {
+    let calls = read(scores)?;
+    let mut rows: Vec<(String, Table)> = Vec::new();
+    for half_life in ["1.5", "2.0", "2.5", "3.0", "4.0", "5.0", "6.0"] {
+        for min_speech in ["1.0", "2.0", "3.0", "4.0"] {
+            for enter in
+                ["0.25", "0.30", "0.35", "0.40", "0.45", "0.50", "0.55", "0.60", "0.65", "0.70", "0.75", "0.80"]
+            {
+                let rule =
+                    format!("half_life_seconds = {half_life}\nenter = {enter}\nmin_speech_seconds = {min_speech}\n");
+                rows.push((rule.replace('\n', "  "), table(&calls, &parse(&rule)?, "valid")));
+            }
+        }
+    }
+    rows.sort_by_key(|(_, table)| std::cmp::Reverse(score(table)));
+    for (rule, table) in rows.iter().take(25) {
+        print(&format!("{rule} {}", brief(table)));
+    }
+    Ok(())
+}
+
+/// What one file of rules would have told, for each side.
+pub(crate) fn rules(scores: &Path, rules: &Path) -> anyhow::Result<()> {
+    let calls = read(scores)?;
+    let rules = Arc::new(Rules::parse(&fs::read_to_string(rules)?)?);
+    for side in ["valid", "train"] {
+        print(&format!(
+            "\n| {side} actors: calls | calls | onsets told within 12 s | resolved afterwards | false alerts | an hour |"
+        ));
+        print("|---|---|---|---|---|---|");
+        for (row, (name, _)) in table(&calls, &rules, side).iter().zip(MIXES) {
+            print(&format!("| {name} | {row} |"));
+        }
+    }
+    Ok(())
+}
+
+fn parse(values: &str) -> anyhow::Result<Arc<Rules>> {
+    let text = format!("[[rule]]\nname = \"anger\"\nemotions = [\"angry\"]\n{values}");
+    Ok(Arc::new(Rules::parse(&text)?))
+}
+
+/// Onsets told count most up to nine in ten; false alerts in other mixes than the hardest weigh double.
+fn score(table: &Table) -> i64 {
+    let [angry, neutral, happy, others @ ..] = table;
+    let told = i64::from(angry.resolved.min(angry.onsets * 9 / 10)) * 10 + i64::from(angry.resolved);
+    let others: u32 = others.iter().map(|told| told.false_alerts).sum();
+    told - i64::from(happy.false_alerts) - 4 * i64::from(angry.false_alerts + neutral.false_alerts) - i64::from(others)
+}
+
+fn brief(table: &Table) -> String {
+    let [angry, ..] = table;
+    let wrong: Vec<String> = table.iter().map(|told| told.false_alerts.to_string()).collect();
+    format!(
+        "{} of {} told, {} resolved; false alerts by mix {}",
+        angry.in_time,
+        angry.onsets,
+        angry.resolved,
+        wrong.join(" ")
+    )
+}
+
+fn table(calls: &[Heard], rules: &Arc<Rules>, side: &str) -> Table {
+    let mut table = Table::default();
+    for call in calls.iter().filter(|call| call.truth.side == side) {
+        table[call.truth.mix].add(&call.truth, &alerts(call, rules));
+    }
+    table
+}
+
+fn alerts(call: &Heard, rules: &Arc<Rules>) -> Vec<Alert> {
+    let mut leg = Leg::new(rules);
+    for row in &call.rows {
+        leg.add(row.clone()).expect("scores were written by this program");
+    }
+    leg.end();
+    std::iter::from_fn(|| leg.poll_alert()).collect()
+}
+
+impl Told {
+    fn add(&mut self, truth: &Truth, alerts: &[Alert]) {
+        self.calls += 1;
+        let fired: Vec<&Alert> = alerts.iter().filter(|alert| alert.reason == Reason::Rose).collect();
+        for &(onset, _) in &truth.stretches {
+            self.onsets += 1;
+            let told = fired.iter().find(|alert| {
+                let at = alert.at.as_secs_f64();
+                at >= onset && at <= onset + IN_TIME_SECONDS
+            });
+            let Some(told) = told else { continue };
+            self.in_time += 1;
+            let calmed = |alert: &&Alert| alert.number == told.number && alert.state == State::Resolved;
+            self.resolved += u32::from(alerts.iter().find(calmed).is_some_and(|alert| alert.reason == Reason::Calmed));
+        }
+        let about_anger = |alert: &&&Alert| {
+            let at = alert.at.as_secs_f64();
+            truth.stretches.iter().any(|&(begin, end)| at >= begin && at <= end + TAIL_SECONDS)
+        };
+        self.false_alerts +=
+            u32::try_from(fired.iter().filter(|alert| !about_anger(alert)).count()).unwrap_or(u32::MAX);
+    }
+}
+
+impl fmt::Display for Told {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { calls, onsets, in_time, resolved, false_alerts } = self;
+        let hours = f64::from(*calls) * CALL_SECONDS / 3600.0;
+        let an_hour = f64::from(*false_alerts) / hours.max(f64::MIN_POSITIVE);
+        if *onsets == 0 {
+            write!(out, "{calls} | – | – | {false_alerts} | {an_hour:.1}")
+        } else {
+            write!(out, "{calls} | {in_time} of {onsets} | {resolved} | {false_alerts} | {an_hour:.1}")
+        }
+    }
+}
+
+fn read(scores: &Path) -> anyhow::Result<Vec<Heard>> {
+    let mut calls = Vec::new();
+    for entry in fs::read_dir(scores).with_context(|| format!("cannot read {}", scores.display()))? {
+        let path = entry?.path();
+        if path.extension().is_none_or(|extension| extension != "jsonl") {
+            continue;
+        }
+        let truth = serde_json::from_str(&fs::read_to_string(path.with_extension("truth.json"))?)?;
+        let rows = fs::read_to_string(&path)?.lines().map(serde_json::from_str).collect::<Result<_, _>>();
+        calls.push(Heard { rows: rows.with_context(|| path.display().to_string())?, truth });
+    }
+    anyhow::ensure!(!calls.is_empty(), "{} holds no scores: run `score` first", scores.display());
+    Ok(calls)
+}
+
+#[expect(clippy::print_stdout, reason = "what the command is for")]
+fn print(line: &str) {
+    println!("{line}");
+}

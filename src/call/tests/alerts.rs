@@ -1,0 +1,198 @@
+//! Alerts of one call: told with events, answered by people, resolved at the end.
+
+use super::*;
+use crate::{
+    call::Alert,
+    decision::{
+        self, NotOpen,
+        alert::{Attribution, Reason, Snooze, State},
+    },
+};
+
+/// Logits by which the second label, "angry", is all but sure.
+const ANGRY: [f32; 2] = [0.0, 5.0];
+const CALM: [f32; 2] = [5.0, 0.0];
+
+const ANGER: &str = "[[rule]]\nname = 'anger'\nemotions = ['angry']\nenter = 0.6\nhalf_life_seconds = 0.5\nmin_windows = 2\n\
+                     grace_seconds = 0.0\nkeep_firing_seconds = 1.0\ncool_down_seconds = 1.0\n";
+
+fn ruled(now: Instant) -> Call {
+    let legs = vec![leg(Role::Customer, Ok(permit()))];
+    let rules = Arc::new(Rules::parse(ANGER).unwrap());
+    Call::new(Options { rules, ..options(Encoding::Linear16, legs) }, now).unwrap()
+}
+
+fn alerts(outputs: &[Output]) -> Vec<&Alert> {
+    let alert = |output| if let Output::Alert(alert) = output { Some(alert) } else { None };
+    outputs.iter().filter_map(alert).collect()
+}
+
+fn told(outputs: &[Output]) -> Vec<(State, Reason)> {
+    alerts(outputs).into_iter().map(|alert| (alert.change.state, alert.change.reason)).collect()
+}
+
+/// Speaks for so long, and gives all that comes out when every window hears this.
+fn speak(call: &mut Call, seconds: f32, logits: &[f32], now: Instant) -> Vec<Output> {
+    call.push(plain(&bytes(&speech(seconds))), now);
+    answered(call, logits, now)
+}
+
+fn by() -> Attribution {
+    Attribution { actor: "lead".into(), reason: "on it".into() }
+}
+
+#[test]
+fn an_alert_follows_the_event_that_made_it_and_is_resolved_before_the_summary() {
+    let now = Instant::now();
+    let mut call = ruled(now);
+    let outputs = speak(&mut call, 5.0, &ANGRY, now);
+    let place = outputs.iter().position(|output| matches!(output, Output::Alert(_))).expect("an alert");
+    let (Output::Event(event), Output::Alert(alert)) = (&outputs[place - 1], &outputs[place]) else {
+        panic!("{:?} before an alert", outputs[place - 1])
+    };
+    assert_eq!(alert.alert_id, "session-0-1");
+    assert_eq!(decision::position::to_samples(alert.change.at, RATE), event.end_samples);
+    assert_eq!(event.smoothed.as_ref().unwrap().label, Some(1));
+    call.close(EndReason::Completed, now);
+    let outputs = answered(&mut call, &ANGRY, now);
+    assert_eq!(told(&outputs), [(State::Resolved, Reason::CallEnded)]);
+    assert!(matches!(outputs[outputs.len() - 3..], [Output::Alert(_), Output::Summary(_), Output::Closed(_)]));
+}
+
+#[test]
+fn an_alert_calms_and_another_may_follow() {
+    let now = Instant::now();
+    let mut call = ruled(now);
+    let mut outputs = speak(&mut call, 5.0, &ANGRY, now);
+    outputs.extend(speak(&mut call, 6.0, &CALM, now));
+    outputs.extend(speak(&mut call, 5.0, &ANGRY, now));
+    let ids: Vec<_> = alerts(&outputs).into_iter().map(|alert| (&alert.alert_id[..], alert.change.reason)).collect();
+    assert_eq!(ids, [("session-0-1", Reason::Rose), ("session-0-1", Reason::Calmed), ("session-0-2", Reason::Rose)]);
+}
+
+#[test]
+fn a_hold_begins_and_ends_nothing() {
+    let now = Instant::now();
+    let mut call = ruled(now);
+    speak(&mut call, 5.0, &ANGRY, now);
+    // Calm for less than the second that it takes, then a minute on hold.
+    assert_eq!(told(&speak(&mut call, 1.6, &CALM, now)), []);
+    call.control(Control::Hold, None, now);
+    assert_eq!(told(&speak(&mut call, 60.0, &CALM, now)), []);
+    call.control(Control::Resume, None, now);
+    let outputs = speak(&mut call, 4.0, &CALM, now);
+    let [alert] = alerts(&outputs)[..] else { panic!("{outputs:?}") };
+    assert_eq!(alert.change.reason, Reason::Calmed);
+    assert!(alert.change.at > Duration::from_secs(66), "{alert:?}");
+}
+
+#[test]
+fn withdrawn_consent_resolves_without_scores() {
+    let now = Instant::now();
+    let mut call = ruled(now);
+    speak(&mut call, 5.0, &ANGRY, now);
+    call.control(Control::WithdrawConsent, None, now);
+    let outputs = drain(&mut call);
+    let [alert] = alerts(&outputs)[..] else { panic!("{outputs:?}") };
+    assert_eq!((alert.change.state, alert.change.reason), (State::Resolved, Reason::ConsentWithdrawn));
+    assert!(alert.change.evidence.scores.is_empty());
+    assert_eq!(events(&outputs).last().unwrap().smoothed, None);
+    call.close(EndReason::Completed, now);
+    assert_eq!(told(&drain(&mut call)), []);
+}
+
+#[test]
+fn people_answer_an_alert_by_its_id() {
+    let now = Instant::now();
+    let second = Duration::from_secs(1);
+    let mut call = ruled(now);
+    let snooze = Snooze { duration: 60 * second, by: by() };
+    assert_eq!(call.acknowledge("session-0-1", &by()), Err(NotOpen::Unknown));
+    speak(&mut call, 5.0, &ANGRY, now);
+    call.acknowledge("session-0-1", &by()).unwrap();
+    call.snooze("session-0-1", &snooze, now).unwrap();
+    for unknown in ["session-0-2", "session-1-1", "other-0-1", "session-0-x", ""] {
+        assert_eq!(call.acknowledge(unknown, &by()), Err(NotOpen::Unknown), "{unknown}");
+    }
+    let outputs = drain(&mut call);
+    assert_eq!(told(&outputs), [(State::Acknowledged, Reason::Acknowledged), (State::Snoozed, Reason::Snoozed)]);
+    // A snooze runs on wall time: it is due although no audio comes.
+    call.push(plain(&[]), now + 59 * second);
+    assert_eq!(call.deadline(), Some(now + 10 * second), "a status is due first");
+    call.tick(now + 59 * second);
+    assert_eq!(told(&drain(&mut call)), []);
+    assert_eq!(call.deadline(), Some(now + 60 * second));
+    call.tick(now + 60 * second);
+    assert_eq!(told(&drain(&mut call)), [(State::Acknowledged, Reason::SnoozeEnded)]);
+    call.close(EndReason::Completed, now);
+    answered(&mut call, &ANGRY, now);
+    assert_eq!(call.snooze("session-0-1", &snooze, now), Err(NotOpen::Resolved));
+}
+
+#[test]
+fn a_call_goes_on_under_newer_rules() {
+    let now = Instant::now();
+    let mut call = ruled(now);
+    speak(&mut call, 5.0, &ANGRY, now);
+    call.set_rules(&Arc::new(Rules::none()));
+    assert_eq!(told(&drain(&mut call)), [(State::Resolved, Reason::RuleChanged)]);
+    assert_eq!(told(&speak(&mut call, 5.0, &ANGRY, now)), []);
+}
+
+#[test]
+fn a_leg_that_is_not_analysed_has_no_alerts() {
+    let now = Instant::now();
+    let legs = vec![leg(Role::Customer, Ok(permit())), leg(Role::Agent, Err(NotScored::NotPermitted))];
+    let rules = Arc::new(Rules::parse(&format!("{ANGER}roles = ['CUSTOMER', 'AGENT']")).unwrap());
+    let mut call = Call::new(Options { rules, ..options(Encoding::Linear16, legs) }, now).unwrap();
+    let interleaved: Vec<f32> = speech(5.0).into_iter().flat_map(|sample| [sample, sample]).collect();
+    call.push(plain(&bytes(&interleaved)), now);
+    let outputs = answered(&mut call, &ANGRY, now);
+    assert!(alerts(&outputs).iter().all(|alert| alert.leg == 0) && !alerts(&outputs).is_empty());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(8))]
+
+    #[test]
+    fn however_audio_is_split_the_alerts_are_the_same(sizes in prop::collection::vec(1usize..9000, 1..40)) {
+        let now = Instant::now();
+        let mut audio = speech(4.0);
+        audio.extend(vec![0.0; 30_000]);
+        audio.extend(speech(5.0));
+        let data = bytes(&audio);
+        // Angry at first, calm from the tenth window on.
+        let answer = |call: &mut Call| {
+            let mut outputs = Vec::new();
+            while let Some(output) = call.poll() {
+                if let Output::Infer { id, .. } = &output {
+                    let logits = if id.number < 9 { ANGRY } else { CALM };
+                    call.apply(*id, Outcome::Logits(logits.to_vec()), now);
+                }
+                outputs.push(output);
+            }
+            outputs
+        };
+        let mut whole = ruled(now);
+        whole.push(plain(&data), now);
+        whole.close(EndReason::Completed, now);
+        let outputs = answer(&mut whole);
+        let expected = alerts(&outputs);
+        prop_assert!(expected.len() >= 2, "{:?}", expected);
+
+        let mut split = ruled(now);
+        let (mut rest, mut outputs) = (&data[..], Vec::new());
+        for size in sizes.iter().cycle() {
+            if rest.is_empty() {
+                break;
+            }
+            let (chunk, behind) = rest.split_at((*size).min(rest.len()));
+            split.push(plain(chunk), now);
+            outputs.extend(answer(&mut split));
+            rest = behind;
+        }
+        split.close(EndReason::Completed, now);
+        outputs.extend(answer(&mut split));
+        prop_assert_eq!(alerts(&outputs), expected);
+    }
+}

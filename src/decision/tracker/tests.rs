@@ -1,0 +1,313 @@
+//! Small scenarios, then what holds for every stream.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::decision::rules::Rules;
+
+fn rule(values: &str) -> Arc<Rule> {
+    let text = format!("[[rule]]\nname = 'anger'\nemotions = ['angry']\nenter = 0.5\nleave = 0.3\n{values}");
+    Arc::clone(&Rules::parse(&text).unwrap().rules[0])
+}
+
+/// A rule that all but forgets what was before, so that the level is the last window's.
+fn prompt(values: &str) -> Tracker {
+    Tracker::new(rule(&format!("half_life_seconds = 0.1\ngrace_seconds = 0.0\n{values}")), vec![0], 1)
+}
+
+/// Windows of half a second of speech, one after another, from `start` on.
+struct Stream {
+    tracker: Tracker,
+    at: Duration,
+    last_number: u64,
+    told: Vec<Alert>,
+}
+
+const STRIDE: Duration = Duration::from_millis(500);
+
+impl Stream {
+    fn new(tracker: Tracker) -> Self {
+        Self { tracker, at: Duration::ZERO, last_number: 0, told: Vec::new() }
+    }
+
+    fn hear(&mut self, angry: f32, strides: u32) -> &mut Self {
+        for _ in 0..strides {
+            self.beat(STRIDE, Some((angry, 0.5)));
+        }
+        self
+    }
+
+    fn silence(&mut self, strides: u32) -> &mut Self {
+        for _ in 0..strides {
+            self.beat(STRIDE, None);
+        }
+        self
+    }
+
+    fn beat(&mut self, passed: Duration, heard: Option<(f32, f64)>) {
+        let start = self.at;
+        self.at += passed;
+        let probabilities = heard.map(|(angry, _)| [angry]);
+        let heard = heard.zip(probabilities.as_ref()).map(|((_, spoken_seconds), probabilities)| Heard {
+            probabilities: &probabilities[..],
+            spoken_seconds,
+            speech_ratio: 1.0,
+            snr_db: Some(20.0),
+        });
+        let beat = Beat { media: self.at, start, end: self.at, heard };
+        let number = || {
+            self.last_number += 1;
+            self.last_number
+        };
+        self.told.extend(self.tracker.beat(&beat, number));
+    }
+
+    /// What was told since the last time: reason and seconds.
+    fn told(&mut self) -> Vec<(Reason, f64)> {
+        self.told.drain(..).map(|alert| (alert.reason, alert.at.as_secs_f64())).collect()
+    }
+}
+
+fn by() -> Attribution {
+    Attribution { actor: "lead".into(), reason: "on it".into() }
+}
+
+fn snooze(seconds: u64) -> Snooze {
+    Snooze { duration: Duration::from_secs(seconds), by: by() }
+}
+
+#[test]
+fn fires_after_enough_speech_and_windows_and_calms_after_enough_quiet() {
+    let mut stream = Stream::new(prompt("min_speech_seconds = 2.0\nkeep_firing_seconds = 3.0"));
+    stream.hear(0.9, 3);
+    assert_eq!((stream.tracker.state(), stream.told().len()), (State::Pending, 0));
+    stream.hear(0.9, 1);
+    let alert = stream.told[0].clone();
+    assert_eq!((alert.number, alert.revision, alert.state, alert.severity), (1, 1, State::Firing, Severity::Warning));
+    let evidence = &alert.evidence;
+    assert_eq!((evidence.start, evidence.end, evidence.windows), (Duration::ZERO, 4 * STRIDE, 4));
+    assert_eq!((evidence.speech, evidence.speech_ratio), (4 * STRIDE, 1.0));
+    assert!((evidence.level - 0.9).abs() < 1e-3 && (evidence.peak - 0.9).abs() < 1e-3, "{evidence:?}");
+    assert_eq!((evidence.snr_db, evidence.scores.len()), (Some(20.0), 1));
+    assert_eq!(stream.told(), [(Reason::Rose, 2.0)]);
+    stream.hear(0.1, 7);
+    assert_eq!(stream.told(), [(Reason::Calmed, 5.5)]);
+    assert_eq!(stream.tracker.state(), State::Inactive);
+}
+
+#[test]
+fn a_burst_is_forgotten() {
+    let mut stream = Stream::new(prompt("min_speech_seconds = 2.0"));
+    stream.hear(0.9, 3).hear(0.45, 1).hear(0.9, 3).hear(0.45, 1);
+    assert_eq!((stream.tracker.state(), stream.told()), (State::Inactive, vec![]));
+}
+
+#[test]
+fn between_leave_and_enter_it_goes_on() {
+    let mut stream = Stream::new(prompt("keep_firing_seconds = 2.0\ncritical_after_seconds = 10.0"));
+    stream.hear(0.9, 3).hear(0.4, 200);
+    assert_eq!(stream.told(), [(Reason::Rose, 1.5)]);
+    stream.hear(0.9, 1);
+    assert_eq!(stream.told(), [(Reason::Lasted, 102.0)]);
+    stream.hear(0.1, 3).hear(0.4, 1).hear(0.1, 4);
+    assert_eq!(stream.told(), [], "a window at leave begins the quiet anew");
+    stream.hear(0.1, 1);
+    assert_eq!(stream.told(), [(Reason::Calmed, 106.5)]);
+}
+
+#[test]
+fn silence_neither_fires_nor_makes_critical_but_lets_the_quiet_pass() {
+    let mut stream = Stream::new(prompt("min_speech_seconds = 2.0\nkeep_firing_seconds = 3.0"));
+    stream.hear(0.9, 3).silence(100);
+    assert_eq!(stream.tracker.state(), State::Pending);
+    stream.hear(0.9, 1).silence(200);
+    assert_eq!(stream.told(), [(Reason::Rose, 52.0)]);
+    stream.hear(0.1, 1).silence(6);
+    assert_eq!(stream.told(), [(Reason::Calmed, 155.5)]);
+}
+
+#[test]
+fn a_window_that_adds_no_speech_says_nothing_new() {
+    let mut stream = Stream::new(prompt(""));
+    for _ in 0..50 {
+        stream.beat(STRIDE, Some((0.9, 0.0)));
+    }
+    assert_eq!((stream.tracker.state(), stream.told()), (State::Inactive, vec![]));
+}
+
+#[test]
+fn an_acknowledged_alert_is_not_critical_and_still_resolved() {
+    let mut stream = Stream::new(prompt("critical_after_seconds = 5.0\nkeep_firing_seconds = 1.0"));
+    stream.hear(0.9, 3);
+    let alert = stream.tracker.acknowledge(by(), stream.at).unwrap();
+    assert_eq!((alert.state, alert.revision, alert.by), (State::Acknowledged, 2, Some(by())));
+    stream.hear(0.9, 40).hear(0.1, 3);
+    let told: Vec<_> = stream.told.iter().map(|alert| (alert.reason, alert.revision, alert.severity)).collect();
+    assert_eq!(told, [(Reason::Rose, 1, Severity::Warning), (Reason::Calmed, 3, Severity::Warning)]);
+}
+
+#[test]
+fn a_snooze_ends_where_the_alert_stands() {
+    let now = Instant::now();
+    let mut stream = Stream::new(prompt("critical_after_seconds = 5.0"));
+    stream.hear(0.9, 3);
+    let alert = stream.tracker.snooze(snooze(60), stream.at, now).unwrap();
+    assert_eq!((alert.state, alert.snoozed_for), (State::Snoozed, Some(Duration::from_secs(60))));
+    stream.hear(0.9, 40);
+    assert_eq!(stream.told().len(), 1, "nothing is critical while snoozed");
+    assert_eq!(stream.tracker.tick(stream.at, now + Duration::from_secs(59)), None);
+    assert_eq!(stream.tracker.deadline(), Some(now + Duration::from_secs(60)));
+    let ended = stream.tracker.tick(stream.at, now + Duration::from_secs(60)).unwrap();
+    assert_eq!((ended.state, ended.reason), (State::Firing, Reason::SnoozeEnded));
+    stream.hear(0.9, 1);
+    assert_eq!(stream.told()[0].0, Reason::Lasted);
+}
+
+#[test]
+fn a_snooze_outlives_its_alert() {
+    let now = Instant::now();
+    let mut stream = Stream::new(prompt("keep_firing_seconds = 0.0\ncool_down_seconds = 0.0"));
+    stream.hear(0.9, 3);
+    stream.tracker.snooze(snooze(60), stream.at, now).unwrap();
+    stream.hear(0.1, 1).hear(0.9, 50);
+    assert_eq!(stream.told().last().unwrap().0, Reason::Calmed);
+    assert_eq!(stream.tracker.tick(stream.at, now + Duration::from_secs(60)), None, "nothing is open");
+    stream.hear(0.9, 3);
+    assert_eq!(stream.told()[0].0, Reason::Rose);
+}
+
+/// What happens next.
+#[derive(Debug, Clone)]
+enum Step {
+    Window { angry: f32, spoken_seconds: f64 },
+    Silence { seconds: f64 },
+    Acknowledge,
+    Snooze { seconds: u64 },
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let angry = prop_oneof![0.0_f32..=0.25, 0.3_f32..=0.5, 0.6_f32..=1.0];
+    prop_oneof![
+        20 => (angry, prop_oneof![Just(0.5), 0.0_f64..0.6])
+            .prop_map(|(angry, spoken_seconds)| Step::Window { angry, spoken_seconds }),
+        2 => (0.5_f64..20.0).prop_map(|seconds| Step::Silence { seconds }),
+        1 => Just(Step::Acknowledge),
+        1 => (1_u64..60).prop_map(|seconds| Step::Snooze { seconds }),
+    ]
+}
+
+/// Parts of a stream that last, so that rules have something to fire at.
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let part = (step(), 1_usize..40).prop_map(|(step, times)| match step {
+        Step::Window { .. } => vec![step; times],
+        once => vec![once],
+    });
+    prop::collection::vec(part, 1..40).prop_map(|parts| parts.concat())
+}
+
+fn any_rule() -> impl Strategy<Value = Arc<Rule>> {
+    let seconds = || prop_oneof![Just(0.0), 0.0_f64..30.0];
+    (0.1_f64..8.0, 0.0_f64..4.0, 1_u32..6, seconds(), seconds(), seconds(), seconds()).prop_map(
+        |(half_life, speech, windows, keep, cool, critical, grace)| {
+            rule(&format!(
+                "half_life_seconds = {half_life:?}\nmin_speech_seconds = {speech:?}\nmin_windows = {windows}\n\
+                 keep_firing_seconds = {keep:?}\ncool_down_seconds = {cool:?}\ncritical_after_seconds = {critical:?}\n\
+                 grace_seconds = {grace:?}"
+            ))
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    /// Wall time is media time here. The levels are known from an average of the test's own.
+    #[test]
+    fn whatever_is_heard_alerts_keep_their_rules(rule in any_rule(), steps in steps()) {
+        let begin = Instant::now();
+        let mut stream = Stream::new(Tracker::new(Arc::clone(&rule), vec![0], 1));
+        let mut average = Average::new(1, rule.half_life_seconds);
+        // Levels since the last below `enter`, and since when the level was below `leave`.
+        let (mut high, mut calm_since): ((u32, f64), Option<Duration>) = ((0, 0.0), None);
+        let mut snoozed_until = Duration::ZERO;
+        let mut calmed_at: Option<Duration> = None;
+        let mut all: Vec<Alert> = Vec::new();
+        for step in steps {
+            all.extend(stream.tracker.tick(stream.at, begin + stream.at));
+            let before = all.len();
+            match step {
+                Step::Acknowledge => {
+                    let acknowledged = stream.tracker.acknowledge(by(), stream.at);
+                    if acknowledged.is_some() {
+                        snoozed_until = Duration::ZERO;
+                    }
+                    all.extend(acknowledged);
+                }
+                Step::Snooze { seconds } => {
+                    let told = stream.tracker.snooze(snooze(seconds), stream.at, begin + stream.at);
+                    if told.is_some() {
+                        snoozed_until = stream.at + Duration::from_secs(seconds);
+                    }
+                    all.extend(told);
+                }
+                Step::Silence { seconds } => stream.beat(Duration::from_secs_f64(seconds), None),
+                Step::Window { angry, spoken_seconds } => {
+                    average.add(&[angry], spoken_seconds);
+                    stream.beat(STRIDE, Some((angry, spoken_seconds)));
+                    if spoken_seconds > 0.0 {
+                        let level = average.sum_of(&[0]);
+                        let quiet = level < rule.enter || stream.at < seconds(rule.grace_seconds);
+                        high = if quiet { (0, 0.0) } else { (high.0 + 1, high.1 + spoken_seconds) };
+                    }
+                }
+            }
+            if average.sum_of(&[0]) >= rule.leave() {
+                calm_since = None;
+            } else {
+                calm_since.get_or_insert(stream.at);
+            }
+            all.append(&mut stream.told);
+            for alert in &all[before..] {
+                match alert.reason {
+                    Reason::Rose => {
+                        prop_assert!(high.0 >= rule.min_windows, "{alert:?} after {high:?}");
+                        prop_assert!(high.1 + 1e-6 >= rule.min_speech_seconds, "{alert:?} after {high:?}");
+                        prop_assert!(stream.at >= seconds(rule.grace_seconds), "{alert:?} in grace");
+                        prop_assert!(stream.at >= snoozed_until, "{alert:?} while snoozed");
+                        let cool = calmed_at.map(|at| stream.at - at);
+                        prop_assert!(cool.is_none_or(|cool| cool >= seconds(rule.cool_down_seconds)), "{alert:?} while cooling down");
+                    }
+                    Reason::Lasted => {
+                        prop_assert!(stream.at - alert.fired_at >= seconds(rule.critical_after_seconds));
+                        prop_assert!(high.0 > 0 || f64::from(alert.evidence.level) >= rule.enter - 1e-6);
+                        prop_assert!(stream.at >= snoozed_until, "{alert:?} while snoozed");
+                    }
+                    Reason::Calmed => {
+                        let calm = stream.at - calm_since.expect("the level is below leave");
+                        prop_assert!(calm >= seconds(rule.keep_firing_seconds), "{alert:?} after {calm:?}");
+                        calmed_at = Some(stream.at);
+                    }
+                    _ => {}
+                }
+            }
+        }
+        all.extend(stream.tracker.resolve(Reason::CallEnded, stream.at));
+        prop_assert_eq!(stream.tracker.resolve(Reason::CallEnded, stream.at), None);
+        // Alerts follow each other; each fires first, ends last, and counts its changes.
+        let mut open: Option<(u64, u32)> = None;
+        for alert in &all {
+            match open {
+                None => {
+                    prop_assert_eq!((alert.reason, alert.revision), (Reason::Rose, 1));
+                    open = Some((alert.number, 1));
+                }
+                Some((number, revision)) => {
+                    prop_assert_eq!((alert.number, alert.revision), (number, revision + 1));
+                    prop_assert!(alert.reason != Reason::Rose);
+                    open = (alert.state != State::Resolved).then_some((number, revision + 1));
+                }
+            }
+        }
+        prop_assert_eq!(open, None);
+    }
+}
