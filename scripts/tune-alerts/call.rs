@@ -79,10 +79,10 @@ impl Voice {
         Ok(Self { clips })
     }
 
-    /// Puts a call together; the same for the same `name` and seed.
-    pub(crate) fn call(&self, mix: Mix, name: &str, seed: u64) -> Call {
+    /// Puts a call together, the same for the same name.
+    pub(crate) fn call(&self, mix: Mix, name: &str) -> Call {
         let hash = Sha256::digest(name);
-        let mut random = ChaCha8Rng::seed_from_u64(seed ^ u64::from_le_bytes(hash[..8].try_into().expect("8 bytes")));
+        let mut random = ChaCha8Rng::seed_from_u64(u64::from_le_bytes(hash[..8].try_into().expect("8 bytes")));
         let onsets: Vec<f64> = match mix {
             Mix::Angry => ONSETS_SECONDS.map(|at| at + random.random_range(-JITTER_SECONDS..JITTER_SECONDS)).to_vec(),
             Mix::Neutral | Mix::Half(_) => Vec::new(),
@@ -110,10 +110,9 @@ impl Voice {
                 samples.extend(silence(random.random_range(OTHERS_TURN_SECONDS.0..OTHERS_TURN_SECONDS.1)));
             }
         }
-        for sample in &mut samples {
-            // Twelve uniform numbers make a normal one, near enough for noise: their variance is 12 · 1/12.
-            let normal: f32 = (0..12).map(|_| random.random::<f32>() - 0.5).sum();
-            *sample += normal * NOISE_RMS;
+        let noise = noise(&mut random);
+        for (sample, noise) in samples.iter_mut().zip(noise.iter().cycle()) {
+            *sample += noise;
         }
         Call { samples: over_the_line(&samples), stretches }
     }
@@ -124,6 +123,13 @@ impl Voice {
         samples.extend_from_slice(&clips[random.random_range(0..clips.len())]);
         samples.extend(silence(random.random_range(PAUSE_SECONDS.0..PAUSE_SECONDS.1)));
     }
+}
+
+/// Ten seconds of the line's noise, to be repeated: a longer one sounds no different.
+fn noise(random: &mut ChaCha8Rng) -> Vec<f32> {
+    // Twelve uniform numbers make a normal one, near enough for noise: their variance is 12 · 1/12.
+    let mut normal = || (0..12).map(|_| random.random::<f32>() - 0.5).sum::<f32>();
+    (0..10 * RATE_HZ).map(|_| normal() * NOISE_RMS).collect()
 }
 
 fn telephone(path: &Path) -> anyhow::Result<Vec<f32>> {

@@ -44,8 +44,8 @@ struct Told {
 type Table = [Told; MIXES.len()];
 
 /// Tries many rules, and prints the best for voices that were never heard: those that tell enough, with the fewest false alerts.
-pub(crate) fn sweep(scores: &Path) -> anyhow::Result<()> {
-    let calls = read(scores)?;
+pub(crate) fn sweep(calls: &Path, scores: &Path) -> anyhow::Result<()> {
+    let calls = read(calls, scores)?;
     let mut rows: Vec<(String, Table)> = Vec::new();
     for half_life in ["1.5", "2.0", "2.5", "3.0", "4.0", "5.0", "6.0"] {
         for min_speech in ["1.0", "2.0", "3.0", "4.0"] {
@@ -66,8 +66,8 @@ pub(crate) fn sweep(scores: &Path) -> anyhow::Result<()> {
 }
 
 /// What one file of rules would have told, for each side.
-pub(crate) fn rules(scores: &Path, rules: &Path) -> anyhow::Result<()> {
-    let calls = read(scores)?;
+pub(crate) fn rules(calls: &Path, scores: &Path, rules: &Path) -> anyhow::Result<()> {
+    let calls = read(calls, scores)?;
     let rules = Arc::new(Rules::parse(&fs::read_to_string(rules)?)?);
     for side in ["valid", "train"] {
         print(&format!(
@@ -160,19 +160,21 @@ impl fmt::Display for Told {
     }
 }
 
-fn read(scores: &Path) -> anyhow::Result<Vec<Heard>> {
-    let mut calls = Vec::new();
-    for entry in fs::read_dir(scores).with_context(|| format!("cannot read {}", scores.display()))? {
-        let path = entry?.path();
-        if path.extension().is_none_or(|extension| extension != "jsonl") {
-            continue;
+fn read(calls: &Path, scores: &Path) -> anyhow::Result<Vec<Heard>> {
+    let text = fs::read_to_string(scores).with_context(|| format!("cannot read {}", scores.display()))?;
+    let mut heard: Vec<Heard> = Vec::new();
+    for line in text.lines() {
+        let row: Row = serde_json::from_str(line).with_context(|| scores.display().to_string())?;
+        if heard.last().is_none_or(|last| last.rows.first().is_some_and(|first| first.file != row.file)) {
+            let name = Path::new(&row.file).with_extension("truth.json");
+            let truth = calls.join(name.file_name().context("a row without a file")?);
+            let truth = fs::read_to_string(&truth).with_context(|| format!("cannot read {}", truth.display()))?;
+            heard.push(Heard { rows: Vec::new(), truth: serde_json::from_str(&truth)? });
         }
-        let truth = serde_json::from_str(&fs::read_to_string(path.with_extension("truth.json"))?)?;
-        let rows = fs::read_to_string(&path)?.lines().map(serde_json::from_str).collect::<Result<_, _>>();
-        calls.push(Heard { rows: rows.with_context(|| path.display().to_string())?, truth });
+        heard.last_mut().expect("one was pushed").rows.push(row);
     }
-    anyhow::ensure!(!calls.is_empty(), "{} holds no scores: run `score` first", scores.display());
-    Ok(calls)
+    anyhow::ensure!(!heard.is_empty(), "{} holds no scores", scores.display());
+    Ok(heard)
 }
 
 #[expect(clippy::print_stdout, reason = "what the command is for")]

@@ -6,16 +6,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Alert, EndReason, Event, LegStatus, Options, Output, Summary, WindowId};
+use super::{EndReason, Event, LegStatus, Options, Output, Summary, WindowId};
 use crate::{
-    decision::{
-        self, Calibration, Decider, NotOpen, Observation, Rules,
-        alert::{Attribution, Reason, Snooze},
-        position,
-    },
+    decision::{self, Calibration, Decider, Observation, position},
     features::{self, Buffers, NotScored, Pipeline, PipelineOptions, Stride},
     model::Outcome,
 };
+
+mod alerts;
 
 pub(super) struct Leg {
     index: usize,
@@ -240,56 +238,6 @@ impl Leg {
         self.tell(NotScored::ConsentWithdrawn, self.position_samples(), now, out);
     }
 
-    /// Goes on under other rules.
-    pub(super) fn set_rules(&mut self, rules: &Arc<Rules>, out: &mut VecDeque<Output>) {
-        self.decider.set_rules(rules);
-        self.tell_alerts(out);
-    }
-
-    /// Somebody takes an alert of this leg over; `None` when it is none of this leg's.
-    pub(super) fn acknowledge(
-        &mut self,
-        alert_id: &str,
-        by: &Attribution,
-        out: &mut VecDeque<Output>,
-    ) -> Option<Result<(), NotOpen>> {
-        let number = self.alert_number(alert_id)?;
-        let done = self.decider.acknowledge(number, by.clone());
-        self.tell_alerts(out);
-        Some(done)
-    }
-
-    /// Somebody wants to hear no more of an alert of this leg for a while; `None` when it is none of this leg's.
-    pub(super) fn snooze(
-        &mut self,
-        alert_id: &str,
-        snooze: &Snooze,
-        now: Instant,
-        out: &mut VecDeque<Output>,
-    ) -> Option<Result<(), NotOpen>> {
-        let number = self.alert_number(alert_id)?;
-        let done = self.decider.snooze(number, snooze.clone(), now);
-        self.tell_alerts(out);
-        Some(done)
-    }
-
-    /// Lets snoozes end.
-    pub(super) fn tick(&mut self, now: Instant, out: &mut VecDeque<Output>) {
-        self.decider.tick(now);
-        self.tell_alerts(out);
-    }
-
-    /// When [`Leg::tick`] is due.
-    pub(super) fn deadline(&self) -> Option<Instant> {
-        self.decider.deadline()
-    }
-
-    /// Ends every alert that is open: nothing more is heard.
-    pub(super) fn end(&mut self, out: &mut VecDeque<Output>) {
-        self.decider.end(Reason::CallEnded);
-        self.tell_alerts(out);
-    }
-
     /// Decides on the rest.
     pub(super) fn finish(&mut self, now: Instant, out: &mut VecDeque<Output>) {
         if self.on_hold {
@@ -444,17 +392,5 @@ impl Leg {
             self.next_event += 1;
             self.tell_alerts(out);
         }
-    }
-
-    fn tell_alerts(&mut self, out: &mut VecDeque<Output>) {
-        while let Some(change) = self.decider.poll_alert() {
-            let alert_id = format!("{}{}", self.alert_prefix, change.number);
-            out.push_back(Output::Alert(Alert { leg: self.index, alert_id, change }));
-        }
-    }
-
-    /// The number of an alert of this leg, by its id.
-    fn alert_number(&self, alert_id: &str) -> Option<u64> {
-        alert_id.strip_prefix(&self.alert_prefix)?.parse().ok()
     }
 }

@@ -83,7 +83,7 @@ pub struct Rule {
     pub grace_seconds: f64,
 }
 
-/// The starting values that were measured on calls put together of acted clips; `docs/alerts.md` says what they give.
+/// What is sound for most emotions and models; `deploy/rules.toml` has what was tuned for anger and the shipped model.
 mod defaults {
     use crate::policy::Role;
 

@@ -2,7 +2,9 @@
 
 use tonic::Code;
 use tonic_types::StatusExt as _;
-use undertone::server::proto::{ClassifyRequest, EndReason, NotScoredReason, Role, classify_response::Outcome};
+use undertone::server::proto::{
+    ClassifyRequest, EndReason, NotScoredReason, Role, classify_response::Outcome, emotion_event,
+};
 
 use crate::harness::{Harness, audio_chunk, notice, silence, telephone, voice};
 
@@ -29,8 +31,14 @@ async fn a_recording_is_classified_as_a_call_would_be() {
     assert_eq!(i64::from(heard.windows), summary.scored_windows);
     assert_eq!(heard.speech, summary.speech);
     let scores: Vec<f32> = emotion.scores.iter().map(|score| score.probability).collect();
-    let shares: Vec<f32> = summary.shares.iter().map(|share| share.share).collect();
-    assert_eq!(scores, shares);
+    let mut sums = vec![0.0; scores.len()];
+    for event in closed.events() {
+        if let Some(emotion_event::Outcome::Emotion(emotion)) = &event.outcome {
+            sums.iter_mut().zip(&emotion.scores).for_each(|(sum, score)| *sum += f64::from(score.probability));
+        }
+    }
+    let means: Vec<f32> = sums.iter().map(|sum| (sum / f64::from(heard.windows)) as f32).collect();
+    assert_eq!(scores, means);
     let highest = scores.iter().copied().fold(0.0, f32::max);
     assert_eq!(emotion.confidence, highest);
     assert_eq!(heard.model.unwrap().name, "tiny");

@@ -23,8 +23,7 @@ fn ruled(now: Instant) -> Call {
 }
 
 fn alerts(outputs: &[Output]) -> Vec<&Alert> {
-    let alert = |output| if let Output::Alert(alert) = output { Some(alert) } else { None };
-    outputs.iter().filter_map(alert).collect()
+    outputs.iter().filter_map(|output| if let Output::Alert(alert) = output { Some(alert) } else { None }).collect()
 }
 
 fn told(outputs: &[Output]) -> Vec<(State, Reason)> {
