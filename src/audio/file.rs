@@ -97,8 +97,7 @@ fn samples(bytes: Vec<u8>) -> Result<Recording, String> {
     if bytes.is_empty() {
         return Err("it is empty; copy it again".to_owned());
     }
-    riff::check(&bytes)?;
-    let stream = MediaSourceStream::new(Box::new(Cursor::new(bytes)), Default::default());
+    let stream = MediaSourceStream::new(Box::new(Cursor::new(riff::mend(bytes)?)), Default::default());
     let mut format = symphonia::default::get_probe()
         .probe(&Hint::new(), stream, FormatOptions::default(), MetadataOptions::default())
         .map_err(|error| format!("{}; convert it to WAV or FLAC first", reason(&error)))?;
@@ -151,7 +150,12 @@ fn damaged(error: &DecodeError) -> String {
 /// The decoder's own words without its prefixes.
 fn reason(error: &DecodeError) -> String {
     match error {
-        DecodeError::DecodeError(reason) | DecodeError::Unsupported(reason) => (*reason).to_owned(),
+        DecodeError::Unsupported("core (probe): no suitable format reader found") => {
+            "it begins like neither".to_owned()
+        }
+        DecodeError::DecodeError(reason) | DecodeError::Unsupported(reason) => {
+            reason.strip_prefix("core (codec): ").unwrap_or(reason).to_owned()
+        }
         DecodeError::IoError(error) => error.to_string(),
         other => other.to_string(),
     }

@@ -1,35 +1,143 @@
-//! Looks at a WAV's header before it is read: the reader multiplies and shifts by what it finds there, unchecked.
+//! Puts a WAV's header right before it is read.
+//!
+//! Whoever writes to a pipe does not know the lengths yet and leaves 0 or a huge number in their place; some recorders write G.711
+//! with the shortest `fmt ` chunk. Both are what the file means to say. A count of channels that makes no sense is refused: the
+//! reader multiplies and shifts by it, unchecked.
 
-/// WAV's speaker positions; the reader knows no more.
+/// The reader knows as many positions of speakers.
 const MOST_CHANNELS: u16 = 26;
+/// Lengths from here on stand for "not known yet": ffmpeg writes 2^32 - 1, sox a little less than 2^31.
+const UNKNOWN_FROM: u32 = 0x7FFF_0000;
+/// `WAVE_FORMAT_ALAW` and `WAVE_FORMAT_MULAW`.
+const G711: [u16; 2] = [6, 7];
+/// The `fmt ` chunk of PCM; any other has the length of its extension behind it, 0 or more.
+const PCM_FORMAT_BYTES: u32 = 16;
 
-/// Whether the count of channels in the `fmt ` chunk makes sense; what it is to be otherwise. Bytes that are no WAV, or have no such
-/// chunk, are left to the reader.
-pub(super) fn check(bytes: &[u8]) -> Result<(), String> {
-    let Some(channels) = format_chunk(bytes).and_then(|format| format.get(2..4)) else { return Ok(()) };
-    let channels = u16::from_le_bytes([channels[0], channels[1]]);
-    if (1..=MOST_CHANNELS).contains(&channels) {
-        return Ok(());
-    }
-    Err(format!(
-        "its header tells of {channels} channels, expected 1 to {MOST_CHANNELS}; copy it again, or convert it to 16-bit WAV"
-    ))
+/// One chunk: its name, where its content begins, and how long it says it is.
+struct Chunk {
+    name: [u8; 4],
+    at: usize,
+    length: u32,
 }
 
-/// The content of the `fmt ` chunk, as far as it is there.
-fn format_chunk(bytes: &[u8]) -> Option<&[u8]> {
-    if bytes.get(..4)? != b"RIFF" || bytes.get(8..12)? != b"WAVE" {
-        return None;
-    }
-    let mut rest = bytes.get(12..)?;
-    loop {
-        let (name, length) = (rest.get(..4)?, rest.get(4..8)?);
-        let length = u32::from_le_bytes([length[0], length[1], length[2], length[3]]) as usize;
-        let content = &rest[8..];
-        if name == b"fmt " {
-            return Some(&content[..length.min(content.len())]);
+/// The file as its header means it. What is no WAV is given back as it is.
+///
+/// # Errors
+/// The count of channels is impossible.
+pub(super) fn mend(mut bytes: Vec<u8>) -> Result<Vec<u8>, String> {
+    let Some(riff) = chunk(&bytes, 0).filter(|riff| &riff.name == b"RIFF" && bytes.get(8..12) == Some(b"WAVE")) else {
+        return Ok(bytes);
+    };
+    let mut at = riff.at + 4;
+    let mut short_format = None;
+    while let Some(chunk) = chunk(&bytes, at) {
+        match &chunk.name {
+            b"fmt " => {
+                if let Some(channels) = word(&bytes, chunk.at + 2).filter(|count| !(1..=MOST_CHANNELS).contains(count))
+                {
+                    return Err(format!(
+                        "its header tells of {channels} channels, expected 1 to {MOST_CHANNELS}; copy it again, or convert it to 16-bit WAV"
+                    ));
+                }
+                let g711 = word(&bytes, chunk.at).is_some_and(|format| G711.contains(&format));
+                short_format = (g711 && chunk.length == PCM_FORMAT_BYTES).then_some(chunk.at);
+            }
+            b"data" => {
+                if is_unknown(riff.length) && is_unknown(chunk.length) {
+                    let length = length_from(&bytes, chunk.at);
+                    set_length(&mut bytes, chunk.at, length);
+                    let length = length_from(&bytes, riff.at);
+                    set_length(&mut bytes, riff.at, length);
+                }
+                break;
+            }
+            _ => {}
         }
         // Chunks begin at even bytes.
-        rest = content.get(length.checked_add(length % 2)?..)?;
+        let length = chunk.length as usize;
+        at = chunk.at.saturating_add(length).saturating_add(length % 2);
+    }
+    if let Some(at) = short_format.filter(|at| at + PCM_FORMAT_BYTES as usize <= bytes.len()) {
+        let end = at + PCM_FORMAT_BYTES as usize;
+        bytes.splice(end..end, [0, 0]);
+        set_length(&mut bytes, at, PCM_FORMAT_BYTES + 2);
+        let length = chunk(&bytes, 0).map_or(0, |riff| riff.length.saturating_add(2));
+        set_length(&mut bytes, riff.at, length);
+    }
+    Ok(bytes)
+}
+
+fn chunk(bytes: &[u8], at: usize) -> Option<Chunk> {
+    let head = bytes.get(at..at.checked_add(8)?)?;
+    let name = head[..4].try_into().ok()?;
+    let length = u32::from_le_bytes(head[4..].try_into().ok()?);
+    Some(Chunk { name, at: at + 8, length })
+}
+
+fn word(bytes: &[u8], at: usize) -> Option<u16> {
+    bytes.get(at..at + 2).map(|word| u16::from_le_bytes([word[0], word[1]]))
+}
+
+fn is_unknown(length: u32) -> bool {
+    length == 0 || length >= UNKNOWN_FROM
+}
+
+/// What is there from `at` on.
+fn length_from(bytes: &[u8], at: usize) -> u32 {
+    u32::try_from(bytes.len() - at).unwrap_or(u32::MAX)
+}
+
+/// Sets the length of the chunk whose content begins at `at`.
+fn set_length(bytes: &mut [u8], at: usize, length: u32) {
+    bytes[at - 4..at].copy_from_slice(&length.to_le_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::audio::file::{Recording, decode};
+
+    /// A WAV of these samples: format, bytes of its chunk, and the lengths that stand in the header.
+    fn wav(format: u16, format_bytes: u32, lengths: Option<u32>, data: &[u8]) -> Vec<u8> {
+        let bytes_a_sample = if format == 1 { 2 } else { 1 };
+        let mut bytes = b"RIFF".to_vec();
+        let length = 4 + 8 + format_bytes + 8 + data.len() as u32;
+        bytes.extend(lengths.unwrap_or(length).to_le_bytes());
+        bytes.extend(b"WAVEfmt ");
+        bytes.extend(format_bytes.to_le_bytes());
+        for word in [format, 1, 8000, 0, 8000 * bytes_a_sample, 0, bytes_a_sample, 8 * bytes_a_sample] {
+            bytes.extend(word.to_le_bytes());
+        }
+        bytes.extend(vec![0; format_bytes as usize - 16]);
+        bytes.extend(b"data");
+        bytes.extend(lengths.unwrap_or(data.len() as u32).to_le_bytes());
+        bytes.extend(data);
+        bytes
+    }
+
+    fn read(bytes: &[u8]) -> Recording {
+        decode("a.wav", bytes).expect("readable")
+    }
+
+    #[test]
+    fn lengths_that_the_writer_did_not_know_are_those_of_the_file() {
+        let data: Vec<u8> = (0..4000_u32).map(|n| (n % 251) as u8).collect();
+        let known = read(&wav(1, 16, None, &data));
+        assert_eq!(known.channels[0].len(), 2000);
+        for unknown in [0, u32::MAX, 0x7FFF_F024] {
+            assert_eq!(read(&wav(1, 16, Some(unknown), &data)), known, "{unknown:#x}");
+        }
+        // A length that is known and not there is still a recording cut short.
+        assert!(decode("a.wav", &wav(1, 16, Some(9000), &data)).is_err());
+    }
+
+    #[test]
+    fn g711_with_the_shortest_format_chunk_is_read() {
+        let data: Vec<u8> = (0..=255).collect();
+        for format in super::G711 {
+            let known = read(&wav(format, 18, None, &data));
+            assert_eq!(known.channels[0].len(), 256);
+            assert_eq!(read(&wav(format, 16, None, &data)), known);
+            assert_eq!(read(&wav(format, 16, Some(u32::MAX), &data)), known);
+        }
     }
 }
