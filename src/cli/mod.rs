@@ -7,7 +7,7 @@
 use std::{
     env,
     fmt::Display,
-    io::{self, ErrorKind, Write as _},
+    io::{self, ErrorKind, IsTerminal as _, Write as _},
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -133,12 +133,13 @@ fn block_on<T>(task: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<
     tokio::runtime::Runtime::new().context("cannot start the asynchronous runtime")?.block_on(task)
 }
 
-/// Logs of the library go to standard error; `RUST_LOG` widens or narrows them. Otherwise warnings are shown, but not those of the
-/// audio reader, whose errors come back to us.
+/// Logs of the library go to standard error, in colour on a terminal alone; `RUST_LOG` widens or narrows them. Otherwise warnings are
+/// shown, but not those of the audio reader, whose errors come back to us.
 fn log_to_stderr() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,symphonia_core=off"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,symphonia=off"));
     // A second subscriber in one process is refused; the first goes on.
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).without_time().try_init();
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let _ = logs.with_ansi(io::stderr().is_terminal()).without_time().try_init();
 }
 
 /// An error and its sources on one line; a source whose text the error already gives is not told twice.

@@ -1,5 +1,7 @@
 //! What an operator sees: logs on standard error, metrics by [`metrics`].
 
+use std::io::IsTerminal as _;
+
 use serde::{Deserialize, Serialize};
 use tracing_subscriber::EnvFilter;
 
@@ -40,6 +42,8 @@ impl Log {
     pub fn start(&self) {
         let filter = EnvFilter::try_new(&self.filter).unwrap_or_else(|_| EnvFilter::new(Self::default().filter));
         let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+        // Colours in a file or a journal are noise.
+        let logs = logs.with_ansi(std::io::stderr().is_terminal());
         let _ = match self.format {
             LogFormat::Text => logs.try_init(),
             LogFormat::Json => logs.json().try_init(),

@@ -137,12 +137,30 @@ fn the_environment_overrides_the_file_and_flags_override_both() {
     assert_eq!(config.session.idle_timeout.as_secs(), 60);
 }
 
+#[test]
+fn logs_that_no_terminal_shows_have_no_colours() {
+    let mut child = undertone()
+        .arg("--model")
+        .arg(tiny())
+        .env("UNDERTONE_LOG__FILTER", "info")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    child.kill().unwrap();
+    let output = child.wait_with_output().unwrap();
+    let logs = String::from_utf8(output.stderr).unwrap();
+    assert!(logs.contains("serving") && !logs.contains('\x1b'), "{logs:?}");
+}
+
 /// A server in a process of its own; killed when it is dropped.
 pub(crate) struct Program(Child);
 
 impl Program {
     /// Starts it and reads both addresses from its one line.
-    fn start() -> (Self, SocketAddr, SocketAddr) {
+    pub(crate) fn start() -> (Self, SocketAddr, SocketAddr) {
         Self::start_with(&[])
     }
 
