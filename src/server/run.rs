@@ -99,6 +99,8 @@ fn router(http2: &config::Http2, sessions: Sessions, health: &Health) -> tonic::
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(proto::DESCRIPTORS)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            // Clients that know us by reflection alone can so read the details of a status.
+            .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
     };
     let valid = "the descriptors were made by the compiler of this build";
     tonic::transport::Server::builder()

@@ -27,8 +27,13 @@ macro_rules! reflects {
                 panic!("no list")
             };
             let names: Vec<String> = listed.service.into_iter().map(|service| service.name).collect();
-            for name in ["undertone.v1.EmotionService", "grpc.health.v1.Health"] {
-                assert!(names.iter().any(|listed| listed == name), "{names:?}");
+            let services = ["undertone.v1.EmotionService", "grpc.health.v1.Health"];
+            let listed = |name: &&str| names.iter().any(|listed| listed == name);
+            assert!(services.iter().all(listed), "{names:?}");
+            // What a status carries must be readable as well.
+            let details = ["BadRequest", "RetryInfo", "PreconditionFailure", "ResourceInfo", "QuotaFailure"];
+            let details = details.map(|name| format!("google.rpc.{name}"));
+            for name in services.into_iter().chain(details.iter().map(String::as_str)) {
                 let symbol = MessageRequest::FileContainingSymbol(name.to_owned());
                 let MessageResponse::FileDescriptorResponse(described) = ask(symbol).await else {
                     panic!("{name} is not described")
