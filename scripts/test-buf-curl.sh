@@ -49,24 +49,9 @@ expect '"labels"' GetModel
 call -d "{\"service\": \"$service\"}" "http://$grpc/grpc.health.v1.Health/Check" >"$work/answer"
 expect SERVING Health/Check
 
-# Three seconds from the middle of the demo's call for Classify; all of it, in chunks of a second, for Analyze. Its WAV header
-# is 58 bytes long.
-"${PYTHON:-python3}" - src/cli/demo/call.wav "$work" <<'WRITE'
-import base64, json, sys
-
-audio = open(sys.argv[1], "rb").read()[58:]
-form = {"encoding": "ENCODING_MULAW", "sampleRateHertz": 8000}
-notice = {"givenAt": "2026-01-01T00:00:00Z", "method": "announcement"}
-text = lambda data: base64.b64encode(data).decode()
-with open(f"{sys.argv[2]}/classify.json", "w") as out:
-    json.dump({"audio": form, "data": text(audio[16000:40000]), "role": "ROLE_CUSTOMER", "notice": notice}, out)
-with open(f"{sys.argv[2]}/analyze.json", "w") as out:
-    config = {"callId": "buf-curl", "audio": form, "legs": [{"role": "ROLE_CUSTOMER"}], "notice": notice}
-    print(json.dumps({"config": config}), file=out)
-    for at in range(0, len(audio), 8000):
-        print(json.dumps({"audio": {"data": text(audio[at : at + 8000])}}), file=out)
-    print(json.dumps({"control": {"action": "CONTROL_ACTION_END"}}), file=out)
-WRITE
+python=${PYTHON:-python3}
+"$python" examples/python/call_json.py --classify src/cli/demo/call.wav >"$work/classify.json"
+"$python" examples/python/call_json.py src/cli/demo/call.wav >"$work/analyze.json"
 
 call -d @"$work/classify.json" "http://$grpc/$service/Classify" >"$work/answer"
 expect '"probability"' Classify

@@ -8,7 +8,6 @@ The recording is a mono WAV file: 16-bit PCM, or G.711 as telephone systems writ
 """
 
 import argparse
-import struct
 import sys
 import time
 import uuid
@@ -17,33 +16,7 @@ import grpc
 from google.protobuf import json_format
 from undertone.v1 import undertone_pb2 as pb
 from undertone.v1 import undertone_pb2_grpc as rpc
-
-# WAV's format number and bits a sample, to the encoding on the wire.
-ENCODINGS = {
-    (1, 16): pb.ENCODING_LINEAR16,
-    (6, 8): pb.ENCODING_ALAW,
-    (7, 8): pb.ENCODING_MULAW,
-}
-
-
-def read_wav(path):
-    """The encoding, the rate in Hz, the bytes a sample and the samples of a mono WAV file."""
-    with open(path, "rb") as file:
-        riff, _, wave = struct.unpack("<4sI4s", file.read(12).ljust(12, b"\0"))
-        if (riff, wave) != (b"RIFF", b"WAVE"):
-            raise ValueError(f"{path} is no WAV file")
-        form = None
-        while header := file.read(8):
-            name, size = struct.unpack("<4sI", header.ljust(8, b"\0"))
-            body = file.read(size + size % 2)
-            if name == b"fmt ":
-                form = struct.unpack("<HHIIHH", body[:16])
-            elif name == b"data" and form:
-                number, channels, rate, _, _, bits = form
-                if channels != 1 or (number, bits) not in ENCODINGS:
-                    raise ValueError(f"{path} is not mono 16-bit PCM or G.711: convert it first")
-                return ENCODINGS[number, bits], rate, bits // 8, body[:size]
-    raise ValueError(f"{path} holds no samples")
+from wav import read_wav
 
 
 def messages(path, args):
@@ -53,7 +26,7 @@ def messages(path, args):
     notice.given_at.GetCurrentTime()
     config = pb.AnalyzeConfig(
         call_id=f"python-{uuid.uuid4()}",
-        audio=pb.AudioFormat(encoding=encoding, sample_rate_hertz=rate),
+        audio=pb.AudioFormat(encoding=pb.Encoding.Value(encoding), sample_rate_hertz=rate),
         # Only a customer's voice may be analysed unless the server's policy says otherwise.
         legs=[pb.Leg(role=pb.ROLE_CUSTOMER)],
         # That the people in the call were told of the analysis. Set it only if they were.

@@ -4,7 +4,11 @@
 //! shipped model never trained on, joined to four stretches of speech (`demo/NOTICE.md`). What is heard is printed beside what
 //! was acted.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    env,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use comfy_table::{CellAlignment, Table, presets};
@@ -27,8 +31,17 @@ use super::{
 pub(crate) const RECORDING: &[u8] = include_bytes!("demo/call.wav");
 /// When which emotion was acted in it: a title, then a line a clip.
 const TRUTH: &str = include_str!("demo/call.tsv");
+/// The call's file, where the working folder is a checkout.
+const IN_CHECKOUT: &str = "src/cli/demo/call.wav";
 /// Audio in one message, as telephone systems send it.
 const CHUNK: Duration = Duration::from_millis(20);
+
+/// A call that ends as soon as it was acknowledged.
+const EMPTY_CALL: &str = concat!(
+    r#"{"config": {"callId": "try", "audio": {"encoding": "ENCODING_MULAW", "sampleRateHertz": 8000}, "#,
+    r#""legs": [{"role": "ROLE_CUSTOMER"}], "notice": {"givenAt": "2026-01-01T00:00:00Z", "method": "announcement"}}} "#,
+    r#"{"control": {"action": "CONTROL_ACTION_END"}}"#
+);
 
 /// Serves on free ports in this process, plays a recorded call to it, and prints what is heard beside what was acted.
 #[derive(Debug, clap::Args)]
@@ -181,15 +194,26 @@ fn table(stretches: &[Stretch], counts: &[Count]) -> String {
 /// What can be tried against a server that stays.
 fn hints(server: &Server) -> String {
     let (grpc, admin) = (server.grpc(), server.admin());
+    let program = program();
+    let recording = if Path::new(IN_CHECKOUT).is_file() { IN_CHECKOUT } else { "RECORDING.wav" };
     format!(
         "\nServing on {grpc} until Ctrl-C. Try, from another terminal:\n\
          \n  grpcurl -plaintext {grpc} list\
          \n  grpcurl -plaintext {grpc} describe undertone.v1.EmotionService\
          \n  grpcurl -plaintext {grpc} undertone.v1.EmotionService/ListModels\
          \n  grpcurl -plaintext -d '{{\"service\": \"undertone.v1.EmotionService\"}}' {grpc} grpc.health.v1.Health/Check\
-         \n  undertone call src/cli/demo/call.wav --to http://{grpc}\
+         \n  grpcurl -plaintext -d '{EMPTY_CALL}' {grpc} undertone.v1.EmotionService/Analyze\
+         \n  {program} call {recording} --to http://{grpc}\
          \n  curl http://{admin}/metrics"
     )
+}
+
+/// This program as a shell finds it.
+fn program() -> String {
+    let Ok(program) = env::current_exe() else { return "undertone".to_owned() };
+    let below =
+        env::current_dir().ok().and_then(|here| program.strip_prefix(here).ok().map(|path| Path::new(".").join(path)));
+    below.unwrap_or(program).display().to_string()
 }
 
 #[cfg(test)]
