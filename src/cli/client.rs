@@ -175,9 +175,21 @@ pub(crate) async fn next(call: &mut Streaming<AnalyzeResponse>) -> anyhow::Resul
     call.message().await.map_err(|status| failure(&status))
 }
 
-/// The server's refusal in one line: what, and what to do.
+/// The server's refusal, or the connection's end, in one line: what, and what to do.
 fn failure(status: &tonic::Status) -> anyhow::Error {
-    anyhow::anyhow!("{} ({})", status.message(), code_name(status.code()))
+    let (message, code) = (status.message(), code_name(status.code()));
+    // A status that the server sent has no cause on this side.
+    if std::error::Error::source(status).is_some() {
+        return anyhow::anyhow!(
+            "the connection broke off; see whether the server still runs, and call again: {message}"
+        );
+    }
+    if status.code() == tonic::Code::Unimplemented {
+        return anyhow::anyhow!(
+            "no undertone server of this version answers there; name its gRPC port: {message} ({code})"
+        );
+    }
+    anyhow::anyhow!("{message} ({code})")
 }
 
 /// As the protocol's documents write it: "NOT_FOUND".
@@ -187,12 +199,17 @@ fn code_name(code: tonic::Code) -> String {
 
 /// A server's address, as the command line writes it.
 pub(crate) fn endpoint(url: &str) -> anyhow::Result<Endpoint> {
-    if url.starts_with("https://") {
-        return Err(super::Usage(format!("{url}: TLS is not spoken here; put a proxy between, and use http://")).into());
-    }
-    let full = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
-    let wrong = |_| super::Usage(format!("{url:?} is no address; write http://host:port"));
-    Ok(Endpoint::from_shared(full).map_err(wrong)?.connect_timeout(Duration::from_secs(5)))
+    let wrong = || super::Usage(format!("{url:?} is no address; write http://host:port"));
+    let full = match url.split_once("://") {
+        None => format!("http://{url}"),
+        Some(("http", _)) => url.to_owned(),
+        Some(("https", _)) => {
+            let problem = format!("{url}: TLS is not spoken here; put a proxy between, and use http://");
+            return Err(super::Usage(problem).into());
+        }
+        Some(_) => return Err(wrong().into()),
+    };
+    Ok(Endpoint::from_shared(full).map_err(|_| wrong())?.connect_timeout(Duration::from_secs(5)))
 }
 
 fn request(message: Message) -> AnalyzeRequest {
@@ -256,6 +273,7 @@ mod tests {
     fn addresses_may_leave_the_scheme_out() {
         assert_eq!(endpoint("127.0.0.1:50051").unwrap().uri().to_string(), "http://127.0.0.1:50051/");
         assert!(endpoint("https://example.com").is_err());
+        assert!(endpoint("ftp://127.0.0.1").unwrap_err().is::<crate::cli::Usage>());
         assert!(endpoint("http://a b").unwrap_err().to_string().contains("http://host:port"));
     }
 }

@@ -110,7 +110,7 @@ pub(crate) fn summary(summary: &Summary, rate_hz: u32) -> Vec<String> {
         )
     }));
     lines.extend(
-        summary.not_scored.iter().map(|row| format!("  not scored {} times: {}", row.strides, not_scored(row.reason))),
+        summary.not_scored.iter().map(|row| format!("  not scored {}: {}", times(row.strides), not_scored(row.reason))),
     );
     lines.extend(summary.warnings.iter().map(|warning| format!("  warning: {warning}")));
     lines
@@ -139,6 +139,10 @@ fn not_scored(reason: i32) -> String {
 /// An enum's value in small letters, without what all values of it begin with.
 fn plain(name: &str, prefix: &str) -> String {
     name.strip_prefix(prefix).unwrap_or(name).to_lowercase().replace('_', " ")
+}
+
+fn times(count: i64) -> String {
+    if count == 1 { "once".to_owned() } else { format!("{count} times") }
 }
 
 fn seconds(samples: i64, rate_hz: u32) -> f64 {

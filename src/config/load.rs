@@ -53,11 +53,16 @@ pub enum Error {
         source: std::io::Error,
     },
     /// A key is not known, or its value is of another type.
-    #[error("configuration: {0}")]
+    #[error("configuration: {}", by_its_key(.0))]
     Content(#[from] Box<figment::Error>),
     /// A value is out of range.
     #[error("configuration: {0}")]
     Invalid(#[from] Invalid),
+}
+
+/// figment puts its profile before every key; here there is one.
+fn by_its_key(error: &figment::Error) -> String {
+    error.to_string().replace("\"default.", "\"")
 }
 
 /// Defaults, file, environment and flags, put together but not validated.

@@ -82,7 +82,7 @@ pub struct Corpus {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// There is no such folder.
-    #[error("no folder {0}: give --data the folder of the recordings (docs/training.md says how to get CREMA-D)")]
+    #[error("no folder {0}: name the folder of the recordings (docs/training.md says how to get CREMA-D)")]
     NoFolder(String),
     /// The folder could not be read.
     #[error("cannot read {path}")]

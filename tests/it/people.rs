@@ -2,13 +2,17 @@
 
 use std::{
     fs,
+    io::{BufRead as _, BufReader, Cursor},
     path::PathBuf,
     process::{Command, Output, Stdio},
 };
 
 use serde_json::Value;
 
-use crate::harness::{Harness, tiny};
+use crate::{
+    harness::{Harness, tiny},
+    startup::Program,
+};
 
 fn undertone(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_undertone"));
@@ -142,6 +146,77 @@ fn call_says_where_nobody_answers() {
     let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     let (_, err) = ended(1, &undertone(&["call", "--to", &address]).arg(call_wav()).output().unwrap());
     assert!(err.contains(&address) && err.contains("undertone serve") && err.lines().count() == 1, "{err}");
+}
+
+#[test]
+fn call_says_that_the_connection_broke_off() {
+    let (server, grpc, _) = Program::start();
+    let mut command = undertone(&["call", "--to", &grpc.to_string()]);
+    let mut call = command.arg(call_wav()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // It lasts 54 s, and the server is gone once it has begun.
+    let mut line = String::new();
+    BufReader::new(call.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    assert!(line.starts_with("model tiny"), "{line}");
+    drop(server);
+    let (_, err) = ended(1, &call.wait_with_output().unwrap());
+    assert!(err.contains("broke off") && err.contains("call again") && err.lines().count() == 1, "{err}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn call_says_that_something_else_answers() {
+    let harness = Harness::start().await;
+    let mut command = undertone(&["call", "--to", &harness.server.admin().to_string()]);
+    command.arg(call_wav());
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    let (_, err) = ended(1, &output);
+    assert!(err.contains("gRPC port") && err.lines().count() == 1, "{err}");
+    harness.stop().await;
+}
+
+#[test]
+fn a_damaged_file_is_told_in_one_line_without_what_the_reader_logs() {
+    let dir = tempfile::tempdir().unwrap();
+    let whole = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/crema-d/1002_DFA_DIS_XX.flac");
+    let bytes = fs::read(whole).unwrap();
+    let cut_short = dir.path().join("cut short.flac");
+    fs::write(&cut_short, &bytes[..bytes.len() / 2]).unwrap();
+    let mut header = hound_wav();
+    header[22..24].copy_from_slice(&0xFF01_u16.to_le_bytes());
+    let nonsense = dir.path().join("nonsense.wav");
+    fs::write(&nonsense, header).unwrap();
+    for file in [cut_short, nonsense] {
+        let (_, err) = ended(1, &undertone(&["classify", "--model"]).arg(tiny()).arg(&file).output().unwrap());
+        assert!(err.contains("no readable") && err.lines().count() == 1, "{err}");
+    }
+}
+
+/// The bytes of a WAV of a tenth of a second.
+fn hound_wav() -> Vec<u8> {
+    let spec =
+        hound::WavSpec { channels: 1, sample_rate: 8000, bits_per_sample: 16, sample_format: hound::SampleFormat::Int };
+    let mut bytes = Cursor::new(Vec::new());
+    let mut writer = hound::WavWriter::new(&mut bytes, spec).unwrap();
+    (0..800).for_each(|_| writer.write_sample(0_i16).unwrap());
+    writer.finalize().unwrap();
+    bytes.into_inner()
+}
+
+#[test]
+fn demo_that_stays_prints_a_command_that_works() {
+    let mut command = undertone(&["demo", "--keep", "--speed", "30", "--model"]);
+    command.current_dir(env!("CARGO_MANIFEST_DIR")).arg(tiny()).stdout(Stdio::piped());
+    let mut demo = command.spawn().unwrap();
+    let mut lines = BufReader::new(demo.stdout.as_mut().unwrap()).lines().map(Result::unwrap);
+    let told = lines.find(|line| line.contains(" call ") && line.contains("--to")).expect("a command to try");
+    let words: Vec<&str> = told.split_whitespace().collect();
+    let [program, call, recording, to, url] = words[..] else { panic!("{told}") };
+    let mut command = Command::new(program);
+    command.current_dir(env!("CARGO_MANIFEST_DIR")).args([call, recording, to, url, "--speed", "50"]);
+    ended(0, &command.output().unwrap());
+    assert!(lines.next().unwrap().contains("/metrics"));
+    let pid = demo.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    assert!(demo.wait().unwrap().success());
 }
 
 #[test]
