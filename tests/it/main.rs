@@ -9,6 +9,7 @@ mod admission;
 mod alerts;
 mod bench;
 mod classify;
+mod commands;
 mod config;
 mod deploy;
 mod drain;
