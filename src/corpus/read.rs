@@ -186,7 +186,7 @@ mod tests {
     fn what_is_wrong_is_said_with_its_place() {
         let root = tempfile::tempdir().unwrap();
         let missing = Corpus::open(&root.path().join("none")).unwrap_err().to_string();
-        assert!(missing.contains("none") && missing.contains("--data"), "{missing}");
+        assert!(missing.contains("none") && missing.contains("docs/training.md"), "{missing}");
         assert!(matches!(Corpus::open(root.path()), Err(Error::Empty(_))));
         fs::write(root.path().join("list.csv"), "file,actor,label\na.wav,1,happy\nb.wav,2,bored\n").unwrap();
         let error = Corpus::open(root.path()).unwrap_err().to_string();
