@@ -27,9 +27,9 @@ pub const WINDOWS_PER_CORE: f64 = 2_600.0;
 const STRIDE: Duration = Duration::from_millis(500);
 
 /// Tries of each measurement.
-const TRIES: usize = 5;
+const TRIES: usize = 3;
 /// Audio in one try.
-const AUDIO_SECONDS: usize = 10;
+const AUDIO_SECONDS: usize = 4;
 /// Batches in one try.
 const BATCHES: u32 = 6;
 /// The telephone's rate, at which most calls come.
@@ -102,7 +102,7 @@ pub fn cores() -> usize {
     thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// Measures a model whose windows are run in batches of `batch`. Takes about a second of one core.
+/// Measures a model whose windows are run in batches of `batch`. Takes about half a second of one core.
 ///
 /// # Errors
 /// [`Error`] when the model cannot be run at all.
