@@ -13,14 +13,14 @@ use crate::{
     model::{self, Classifier as _, Model},
 };
 
-/// What the messages of a second of call take beside features and network: ten of 100 ms, as `make limits` measured them.
+/// What the messages of a second of call take beside features and network: ten of 100 ms, as tonic was derived to take them (docs/performance.md).
 const WIRE: Duration = Duration::from_micros(150);
 
 /// The part of a machine that calls may take: beyond it queues grow and latency with them.
 pub const SAFETY: f64 = 0.75;
 
-/// Windows a second for each core where nothing was measured and nothing configured: what one core of the reference machine carries
-/// at most (docs/performance.md).
+/// Windows a second for each core where nothing was measured and nothing configured: what one core was derived to carry at most
+/// (docs/performance.md).
 pub const WINDOWS_PER_CORE: f64 = 2_600.0;
 
 /// The stride by which windows a second are counted: the default.
