@@ -93,7 +93,7 @@ impl Engines {
         Ok(())
     }
 
-    /// Windows a second that calls may need: as measured, or as configured, or as the reference machine carried on each core.
+    /// Windows a second that calls may need: as measured, or as configured, or as one core was derived to carry.
     pub fn windows_per_second(&self, limits: &config::Session) -> f64 {
         let configured = limits.max_windows_per_second.map(f64::from);
         let assumed = || calibrate::cores() as f64 * calibrate::WINDOWS_PER_CORE;
