@@ -1,27 +1,27 @@
-//! `undertone evaluate`: scores of models on labelled recordings, as a table and as JSON.
+//! `undertone evaluate`: scores of models on labelled recordings, as tables, as JSON and as a page.
 
-use std::{fs, path::PathBuf};
+use std::{collections::BTreeSet, fs, path::PathBuf};
 
 use anyhow::Context as _;
-use clap::ValueEnum;
-use comfy_table::{CellAlignment, Table, presets};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use undertone::{
-    corpus::{Clip, Condition, Corpus, parse_actors},
-    evaluate::{self, Outcome, Window},
-    model::{
-        Manifest,
-        onnx::{Options, Runtime, Session},
-    },
+    corpus::{Clip, Condition, Corpus, LabelMap, parse_actors, tables},
+    evaluate::{self, Baseline, Outcome, Subject, Window},
 };
 
+mod chart;
+mod page;
+mod study;
+mod table;
+
 use super::print;
+use study::Study;
 
 /// Scores models on labelled recordings: accuracy, recall, F1, calibration, by class and by group of speakers.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Folder with a model; several are scored one after another.
+    /// Folder with a model, a forest included; several are scored one after another.
     #[arg(long, required = true, num_args = 1.., value_name = "DIR")]
     model: Vec<PathBuf>,
     /// CREMA-D as distributed (AudioWAV/*.wav or the clips themselves), a folder of FLAC, or one with a CSV file,actor,label.
@@ -30,13 +30,16 @@ pub(crate) struct Args {
     /// Only these actors: 1001,1002 or @FILE with one a line.
     #[arg(long, value_name = "LIST")]
     actors: Option<String>,
+    /// What a label of the CSV is called here: calm=neutral; calm=- leaves its clips out.
+    #[arg(long, num_args = 1.., value_name = "LABEL=OURS")]
+    map: Vec<String>,
     /// What the line does to the recordings.
     #[arg(long, num_args = 1.., value_enum, default_values_t = [Condition::Wide], value_name = "CONDITION")]
     condition: Vec<Condition>,
     /// What is scored at once: whole (mean over a call's windows), clip (one padded window), or seconds.
     #[arg(long, num_args = 1.., default_values_t = [Window::Whole], value_name = "WINDOW")]
     window: Vec<Window>,
-    /// What was heard of the speaker before.
+    /// What was heard of the speaker before: nothing, or eight other clips of any emotion, or of none.
     #[arg(long, num_args = 1.., value_enum, default_values_t = [Baseline::Cold], value_name = "BASELINE")]
     baseline: Vec<Baseline>,
     /// Let the gate decide what is speech, as in a call, and count what it leaves out.
@@ -45,56 +48,87 @@ pub(crate) struct Args {
     /// Write JSON to this file, or to standard output with -, in place of the tables.
     #[arg(long, value_name = "OUT|-")]
     json: Option<String>,
-}
-
-/// What was heard of the speaker before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Baseline {
-    /// Nothing.
-    Cold,
+    /// Write a page with pictures to this file: every line, window and amount heard before, whatever else is asked for.
+    #[arg(long, value_name = "OUT")]
+    html: Option<PathBuf>,
 }
 
 #[derive(Debug, Serialize)]
-struct Report {
-    models: Vec<Scored>,
+struct Report<'a> {
+    models: Vec<&'a Scored>,
 }
 
+/// One model's scores. The fields are the command's contract.
 #[derive(Debug, Serialize)]
 struct Scored {
     name: String,
     version: String,
     sha256: String,
     labels: Vec<String>,
+    /// The command that made the model.
+    command: String,
+    /// Whether it matters what was heard of the speaker before.
+    has_baseline: bool,
+    /// Actors that are scored though the model was trained on them.
+    trained_on: Vec<String>,
     results: Vec<Outcome>,
+    /// Clips that cannot be read, and why.
     left_out: Vec<String>,
+    /// Clips that are scored though they are known to be silent or doubly labelled.
+    doubtful: Vec<String>,
+}
+
+/// One epoch of a model's `history.jsonl`.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+struct Epoch {
+    epoch: u32,
+    loss: f64,
+    #[serde(default)]
+    valid_loss: Option<f64>,
+    #[serde(default)]
+    valid_uar: Option<f64>,
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
-    let corpus = Corpus::open(&args.data)?;
-    let clips = wanted(&corpus, args.actors.as_deref())?;
-    let runtime = Runtime::load(None)?;
-    let options = evaluate::Options { conditions: args.condition, windows: args.window, gate: args.gate };
-    let mut models = Vec::with_capacity(args.model.len());
-    for dir in &args.model {
-        let manifest = Manifest::load(dir)?;
-        let mut session = Session::load(runtime, &manifest, dir, &Options::default())?;
-        let bar = ProgressBar::with_draw_target(Some(clips.len() as u64), ProgressDrawTarget::stderr());
-        bar.set_style(ProgressStyle::with_template("{msg} {bar:30} {pos}/{len} clips {eta}")?);
-        bar.set_message(manifest.name.clone());
-        let mut left_out = Vec::new();
-        let results = evaluate::evaluate(&manifest, &mut session, &clips, &options, &mut left_out, || bar.inc(1))?;
-        bar.finish_and_clear();
-        for reason in &left_out {
-            tracing::warn!("left out: {reason}");
-        }
-        let Manifest { name, version, labels, network, .. } = manifest;
-        models.push(Scored { name, version, sha256: network.sha256, labels, results, left_out });
+    let corpus = Corpus::open_mapped(&args.data, &LabelMap::parse(&args.map)?)?;
+    if corpus.unmapped > 0 {
+        tracing::warn!("rows of the CSV left out, as --map says: {}", corpus.unmapped);
     }
-    let report = Report { models };
+    let clips = wanted(&corpus, args.actors.as_deref())?;
+    // All of them first: what is wrong with the last is told before the first is scored.
+    let subjects: Vec<Subject> = args
+        .model
+        .iter()
+        .map(|dir| Subject::load(dir).with_context(|| format!("model in {}", dir.display())))
+        .collect::<Result<_, _>>()?;
+    let options = evaluate::Options {
+        conditions: args.condition,
+        baselines: args.baseline,
+        windows: args.window,
+        gate: args.gate,
+    };
+    let mut studies = Vec::with_capacity(subjects.len());
+    for (subject, dir) in subjects.iter().zip(&args.model) {
+        let plan = study::Plan::new(subject, &options, args.html.is_some());
+        let bar = ProgressBar::with_draw_target(Some(plan.steps(clips.len())), ProgressDrawTarget::stderr());
+        bar.set_style(ProgressStyle::with_template("{msg} {bar:30} {pos}/{len} clips {eta}")?);
+        bar.set_message(subject.name().to_owned());
+        let measured = evaluate::measure(subject, &clips, plan.settings(), args.gate, &|| bar.inc(1))?;
+        bar.finish_and_clear();
+        let study = plan.study(measured, |results, left_out| scored(subject, &clips, results, left_out), dir)?;
+        warn(&study.scored);
+        studies.push(study);
+    }
+    if let Some(path) = &args.html {
+        let name = args.data.file_name().map_or_else(|| "recordings".into(), |name| name.to_string_lossy());
+        let page = page::page(&studies, &name).map_err(|error| anyhow::anyhow!("cannot draw the page: {error}"))?;
+        fs::write(path, page).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    let report = Report { models: studies.iter().map(|study| &study.scored).collect() };
     match args.json.as_deref() {
         Some("-") => print(serde_json::to_string(&report)?),
         Some(path) => fs::write(path, serde_json::to_vec(&report)?).with_context(|| format!("cannot write {path}")),
-        None => report.models.iter().try_for_each(show),
+        None => report.models.iter().try_for_each(|scored| table::show(scored)),
     }
 }
 
@@ -102,112 +136,49 @@ fn wanted<'a>(corpus: &'a Corpus, actors: Option<&str>) -> anyhow::Result<Vec<&'
     let Some(list) = actors else { return Ok(corpus.clips.iter().collect()) };
     let actors = parse_actors(list)?;
     let present = corpus.actors();
-    if let Some(absent) = actors.iter().find(|actor| !present.contains(actor)) {
-        anyhow::bail!("actor {absent} has no clip in {}", corpus.root.display());
-    }
+    let absent: Vec<&str> = actors.iter().filter(|actor| !present.contains(actor)).map(String::as_str).collect();
+    anyhow::ensure!(absent.is_empty(), "no clip of {} in {}", absent.join(", "), corpus.root.display());
     Ok(corpus.clips.iter().filter(|clip| actors.contains(&clip.actor)).collect())
 }
 
-fn show(model: &Scored) -> anyhow::Result<()> {
-    print(format!("{} {} ({})\n", model.name, model.version, &model.sha256[..12]))?;
-    let mut table = table(&[
-        "line",
-        "window",
-        "clips",
-        "actors",
-        "UAR",
-        "95 %",
-        "accuracy",
-        "macro F1",
-        "weighted F1",
-        "ECE",
-        "Brier",
-        "surer half",
-        "unscored",
-    ]);
-    for outcome in &model.results {
-        let scores = &outcome.scores;
-        table.add_row([
-            outcome.condition.as_str().to_owned(),
-            outcome.window.clone(),
-            scores.clips.to_string(),
-            scores.actors.to_string(),
-            percent(scores.uar),
-            format!("{}–{}", percent(scores.uar_low), percent(scores.uar_high)),
-            percent(scores.accuracy),
-            format!("{:.3}", scores.macro_f1),
-            format!("{:.3}", scores.weighted_f1),
-            format!("{:.3}", scores.ece),
-            format!("{:.3}", scores.brier),
-            percent(scores.accuracy_at_half_coverage),
-            outcome.unscored_windows.to_string(),
-        ]);
+fn scored(subject: &Subject, clips: &[&Clip], results: Vec<Outcome>, left_out: Vec<String>) -> Scored {
+    let present: BTreeSet<&str> = clips.iter().map(|clip| clip.actor.as_str()).collect();
+    let doubtful = clips.iter().filter_map(|clip| {
+        let why = match tables::problem(&clip.name)? {
+            tables::Problem::Conflict => "published under two labels",
+            tables::Problem::Silent => "published without sound",
+        };
+        Some(format!("{}: {why}", clip.name))
+    });
+    Scored {
+        name: subject.name().to_owned(),
+        version: subject.version().to_owned(),
+        sha256: subject.sha256().to_owned(),
+        labels: subject.labels().to_vec(),
+        command: subject.command().to_owned(),
+        has_baseline: subject.has_baseline(),
+        trained_on: subject.trained_on(present.into_iter()).into_iter().map(str::to_owned).collect(),
+        results,
+        left_out,
+        doubtful: doubtful.collect(),
     }
-    print(table.trim_fmt())?;
-    for outcome in &model.results {
-        print(format!("\n{}, {}", outcome.condition.as_str(), outcome.window))?;
-        print(classes(outcome, &model.labels).trim_fmt())?;
-        let groups = groups(outcome);
-        if !groups.is_empty() {
-            print(groups)?;
-        }
-    }
-    if let Some(listeners) = model.results.first().and_then(|outcome| outcome.listeners.as_ref()) {
-        print(format!(
-            "\npeople who heard {} of these clips: {} of their votes right, {} by plurality",
-            listeners.clips,
-            percent(listeners.accuracy),
-            percent(listeners.plurality_accuracy),
-        ))?;
-    }
-    if !model.left_out.is_empty() {
-        print(format!("left out because they cannot be read: {}", model.left_out.len()))?;
-    }
-    print("")
 }
 
-fn classes(outcome: &Outcome, labels: &[String]) -> Table {
-    let mut heads = vec!["", "precision", "recall", "F1", "support", "answered:"];
-    heads.extend(labels.iter().map(String::as_str));
-    let mut table = table(&heads);
-    for (label, row) in labels.iter().zip(&outcome.scores.confusion) {
-        let class = outcome.scores.per_class[label];
-        let mut cells = vec![
-            label.clone(),
-            percent(class.precision),
-            percent(class.recall),
-            format!("{:.3}", class.f1),
-            class.support.to_string(),
-            String::new(),
-        ];
-        cells.extend(row.iter().map(u64::to_string));
-        table.add_row(cells);
+fn warn(scored: &Scored) {
+    for reason in &scored.left_out {
+        tracing::warn!("left out: {reason}");
     }
-    table
-}
-
-fn groups(outcome: &Outcome) -> String {
-    let all = &outcome.groups;
-    let named = [("sex", &all.sex), ("age", &all.age), ("race", &all.race), ("level", &all.level)];
-    let line = |(name, groups): (&str, &std::collections::BTreeMap<String, evaluate::groups::Group>)| {
-        let parts: Vec<String> = groups
-            .iter()
-            .map(|(key, group)| format!("{key} {} ({} actors)", percent(group.uar), group.actors))
-            .collect();
-        format!("UAR by {name}: {}", parts.join(", "))
-    };
-    named.into_iter().filter(|(_, groups)| !groups.is_empty()).map(line).collect::<Vec<_>>().join("\n")
-}
-
-fn table(heads: &[&str]) -> Table {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_header(heads.to_vec());
-    for column in table.column_iter_mut().skip(1) {
-        column.set_cell_alignment(CellAlignment::Right);
+    if !scored.trained_on.is_empty() {
+        tracing::warn!(
+            "{} was trained on {} of these actors, so its scores say nothing about others: {}",
+            scored.name,
+            scored.trained_on.len(),
+            scored.trained_on.join(", ")
+        );
     }
-    table
 }
 
+/// A part in per cent, to a tenth.
 fn percent(part: f64) -> String {
     format!("{:.1}", part * 100.0)
 }

@@ -53,6 +53,8 @@ pub(crate) struct Args {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Recipe {
+    /// The thesis's baseline: a Random Forest on mean and deviation of its features. It is scored, and serves no call.
+    Forest,
     /// The thesis's network: MFCC, chroma and mel frames, a convolution and a bidirectional LSTM.
     CnnBilstm,
     /// What is served by default: log-mel frames at 8 kHz against the speaker's own baseline, a small ConvNeXt.
@@ -118,6 +120,7 @@ mod with_trainer {
         let list = |list: Option<&String>| list.map(|list| parse_actors(list)).transpose();
         let options = Options {
             recipe: match args.recipe {
+                Recipe::Forest => train::Recipe::Forest,
                 Recipe::CnnBilstm => train::Recipe::CnnBilstm,
                 Recipe::Telephone => train::Recipe::Telephone,
             },
@@ -223,21 +226,21 @@ mod with_trainer {
     }
 
     fn end(trained: &Trained, json: bool) -> anyhow::Result<()> {
-        let manifest = &trained.manifest;
         if json {
             return print(json!({
                 "model": trained.dir,
-                "best_epoch": manifest.training.epochs,
-                "temperature": manifest.calibration.temperature,
-                "uncertain_below": manifest.calibration.uncertain_below,
+                "best_epoch": trained.training.epochs,
+                "temperature": trained.calibration.temperature,
+                "uncertain_below": trained.calibration.uncertain_below,
                 "valid": trained.scores,
             }));
         }
         for outcome in &trained.scores {
             let scores = &outcome.scores;
             print(format!(
-                "validation, {}, {}: UAR {:.1} %  accuracy {:.1} %  weighted F1 {:.3}",
+                "validation, {}, {}, {}: UAR {:.1} %  accuracy {:.1} %  weighted F1 {:.3}",
                 outcome.condition.as_str(),
+                outcome.baseline.as_str(),
                 outcome.window,
                 scores.uar * 100.0,
                 scores.accuracy * 100.0,

@@ -46,10 +46,10 @@ pub fn split(present: &[String], train: Option<&[String]>, valid: Option<&[Strin
             return Err(Error::Actors(format!("actor {actor} has no clip in the data")));
         }
     }
-    if let (Some(train), Some(valid)) = (train, valid)
-        && let Some(shared) = train.iter().find(|actor| valid.contains(actor))
-    {
-        return Err(Error::Shared(shared.clone()));
+    let both = |actor: &&String| valid.is_some_and(|valid| valid.contains(actor));
+    let shared: Vec<&str> = train.into_iter().flatten().filter(both).map(String::as_str).collect();
+    if !shared.is_empty() {
+        return Err(Error::Shared(shared.join(", ")));
     }
     let builtin = builtin(present);
     let rest = |side: Vec<String>, taken: Option<&[String]>| -> Vec<String> {
@@ -133,10 +133,10 @@ mod tests {
     }
 
     #[test]
-    fn a_voice_on_both_sides_is_refused_by_name() {
+    fn voices_on_both_sides_are_refused_by_name() {
         let present = actors("1002,1003,1009");
-        let error = split(&present, Some(&actors("1002,1003")), Some(&actors("1003,1009"))).unwrap_err();
-        assert!(matches!(&error, Error::Shared(actor) if actor == "1003"), "{error}");
+        let error = split(&present, Some(&actors("1002,1003,1009")), Some(&actors("1003,1009"))).unwrap_err();
+        assert!(matches!(&error, Error::Shared(actors) if actors == "1003, 1009"), "{error}");
     }
 
     #[test]

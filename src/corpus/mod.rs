@@ -10,6 +10,7 @@ mod actors;
 mod check;
 mod condition;
 pub mod line;
+mod map;
 mod name;
 mod read;
 pub mod seed;
@@ -20,6 +21,7 @@ pub use actors::{Split, parse_actors, split};
 pub(crate) use check::audio_hash;
 pub use check::{Duplicate, Fault, Report, check};
 pub use condition::{Condition, Scene};
+pub use map::LabelMap;
 pub use name::ClipName;
 
 /// What the six-emotion corpora tell apart, in the order of a model's logits.
@@ -76,6 +78,8 @@ pub struct Corpus {
     pub unlabelled: Vec<PathBuf>,
     /// The CSV they are listed in, where the corpus is of that form.
     pub listing: Option<PathBuf>,
+    /// Rows of the CSV that are left out, as the [`LabelMap`] says.
+    pub unmapped: usize,
 }
 
 /// What keeps a corpus from being used.
@@ -120,9 +124,12 @@ pub enum Error {
     /// A list of actors cannot be understood.
     #[error("{0}")]
     Actors(String),
-    /// Training and validation would share a voice.
+    /// What a label is called here cannot be understood.
+    #[error("{0}")]
+    Map(String),
+    /// Training and validation would share voices.
     #[error(
-        "actor {0} is on both sides of the split: a score on a voice that was trained on says nothing about others"
+        "on both sides of the split: {0}; a score on a voice that was trained on says nothing about others, so leave each on one side"
     )]
     Shared(String),
     /// There are not enough voices.
@@ -136,7 +143,15 @@ impl Corpus {
     /// # Errors
     /// A folder that is missing, unreadable or holds no clip; a CSV row that cannot be understood.
     pub fn open(root: &std::path::Path) -> Result<Self, Error> {
-        read::open(root)
+        Self::open_mapped(root, &LabelMap::default())
+    }
+
+    /// The same, of a corpus whose CSV has labels of its own.
+    ///
+    /// # Errors
+    /// As [`Corpus::open`].
+    pub fn open_mapped(root: &std::path::Path, map: &LabelMap) -> Result<Self, Error> {
+        read::open(root, map)
     }
 
     /// The actors, sorted.

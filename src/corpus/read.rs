@@ -5,16 +5,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Clip, ClipName, Corpus, Error, LABELS, name::EMOTIONS};
+use super::{Clip, ClipName, Corpus, Error, LABELS, LabelMap, map::Meaning};
 
 /// The columns a listing must have; others are left alone.
 const COLUMNS: [&str; 3] = ["file", "actor", "label"];
 
-pub(super) fn open(root: &Path) -> Result<Corpus, Error> {
+pub(super) fn open(root: &Path, map: &LabelMap) -> Result<Corpus, Error> {
     if !root.is_dir() {
         // A CSV may also be named itself.
         if root.is_file() && extension(root) == "csv" {
-            return listed(root, root.parent().unwrap_or(Path::new(".")));
+            return listed(root, root.parent().unwrap_or(Path::new(".")), map);
         }
         return Err(Error::NoFolder(root.display().to_string()));
     }
@@ -27,7 +27,7 @@ pub(super) fn open(root: &Path) -> Result<Corpus, Error> {
     }
     match listings.as_slice() {
         [] => {}
-        [listing] => return listed(listing, root),
+        [listing] => return listed(listing, root, map),
         several => {
             let files = several.iter().map(|path| file_name(path)).collect::<Vec<_>>().join(", ");
             return Err(Error::ManyListings { path: root.display().to_string(), files });
@@ -59,7 +59,7 @@ fn named(root: &Path, files: Vec<PathBuf>) -> Result<Corpus, Error> {
 }
 
 /// Clips that a CSV lists; their paths are relative to it.
-fn listed(listing: &Path, root: &Path) -> Result<Corpus, Error> {
+fn listed(listing: &Path, root: &Path, map: &LabelMap) -> Result<Corpus, Error> {
     let shown = listing.display().to_string();
     let mut reader = csv::ReaderBuilder::new()
         .trim(csv::Trim::All)
@@ -75,7 +75,7 @@ fn listed(listing: &Path, root: &Path) -> Result<Corpus, Error> {
             .ok_or_else(|| fail(1, format!("no column {wanted:?}: expected file,actor,label")))?;
     }
     let base = listing.parent().unwrap_or(Path::new("."));
-    let mut clips = Vec::new();
+    let (mut clips, mut unmapped) = (Vec::new(), 0);
     for record in reader.records() {
         let record =
             record.map_err(|error| fail(error.position().map_or(0, csv::Position::line), error.to_string()))?;
@@ -84,14 +84,28 @@ fn listed(listing: &Path, root: &Path) -> Result<Corpus, Error> {
         if file.is_empty() || actor.is_empty() {
             return Err(fail(line, "file and actor must not be empty".to_owned()));
         }
-        let label = parse_label(label)
-            .ok_or_else(|| fail(line, format!("label {label:?} is none of {}", LABELS.join(", "))))?;
+        let label = match map.meaning(label) {
+            Meaning::Label(label) => label,
+            Meaning::LeftOut => {
+                unmapped += 1;
+                continue;
+            }
+            Meaning::Unknown => {
+                let ours = LABELS.join(", ");
+                let reason = format!(
+                    "label {label:?} is none of {ours}: say what it is called here (undertone evaluate --map {label}=neutral), or leave \
+                     its clips out (--map {label}=-)"
+                );
+                return Err(fail(line, reason));
+            }
+        };
         let path = base.join(file);
         let name = stem(&path);
         let level = ClipName::parse(&name).map(|name| name.level);
         clips.push(Clip { path, name, actor: actor.to_owned(), label, level });
     }
-    finish(root, clips, Vec::new(), Some(listing.to_path_buf()))
+    let corpus = finish(root, clips, Vec::new(), Some(listing.to_path_buf()))?;
+    Ok(Corpus { unmapped, ..corpus })
 }
 
 fn finish(
@@ -105,15 +119,7 @@ fn finish(
     }
     clips.sort_by(|a, b| (&a.name, &a.path).cmp(&(&b.name, &b.path)));
     unlabelled.sort();
-    Ok(Corpus { root: root.to_path_buf(), clips, unlabelled, listing })
-}
-
-/// "angry" or "ANG".
-fn parse_label(text: &str) -> Option<usize> {
-    LABELS
-        .iter()
-        .position(|label| label.eq_ignore_ascii_case(text))
-        .or_else(|| EMOTIONS.iter().position(|&code| code == text))
+    Ok(Corpus { root: root.to_path_buf(), clips, unlabelled, listing, unmapped: 0 })
 }
 
 fn has_columns(path: &Path) -> bool {
@@ -190,6 +196,9 @@ mod tests {
         assert!(matches!(Corpus::open(root.path()), Err(Error::Empty(_))));
         fs::write(root.path().join("list.csv"), "file,actor,label\na.wav,1,happy\nb.wav,2,bored\n").unwrap();
         let error = Corpus::open(root.path()).unwrap_err().to_string();
-        assert!(error.contains("line 3") && error.contains("\"bored\""), "{error}");
+        assert!(error.contains("line 3") && error.contains("\"bored\"") && error.contains("--map"), "{error}");
+        let map = LabelMap::parse(&["bored=-".to_owned()]).unwrap();
+        let corpus = Corpus::open_mapped(root.path(), &map).unwrap();
+        assert_eq!((corpus.clips.len(), corpus.unmapped), (1, 1));
     }
 }

@@ -9,8 +9,8 @@ use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 
-/// Bins of the expected calibration error (Guo et al., "On Calibration of Modern Neural Networks", 2017, use 15).
-const ECE_BINS: usize = 15;
+use super::curves::{self, Bin, Coverage};
+
 /// Resamples behind the interval: enough for its ends to settle within about half a point.
 const RESAMPLES: usize = 1000;
 /// Resamples below and above the interval: it holds 95 %.
@@ -67,10 +67,16 @@ pub struct Scores {
     pub brier: f64,
     /// Accuracy on the half that the model is surer of.
     pub accuracy_at_half_coverage: f64,
+    /// The part of all answers that each label gets.
+    pub answered: BTreeMap<String, f64>,
     /// By label.
     pub per_class: BTreeMap<String, ClassScores>,
     /// `[truth][answer]`, in the order of the model's labels.
     pub confusion: Vec<Vec<u64>>,
+    /// How right it is at each confidence.
+    pub reliability: Vec<Bin>,
+    /// How right it stays the more it answers.
+    pub coverage: Vec<Coverage>,
 }
 
 impl Scored {
@@ -85,11 +91,13 @@ impl Scored {
         best
     }
 
-    fn confidence(&self) -> f64 {
+    /// The probability of the answer.
+    pub fn confidence(&self) -> f64 {
         f64::from(self.probabilities[self.answer()])
     }
 
-    fn is_right(&self) -> bool {
+    /// Whether the answer is what was to be heard.
+    pub fn is_right(&self) -> bool {
         self.answer() == self.label
     }
 }
@@ -110,6 +118,11 @@ impl Scores {
             .collect();
         let (uar_low, uar_high) = interval(scored, labels.len());
         let right = scored.iter().filter(|one| one.is_right()).count();
+        let reliability = curves::reliability(scored);
+        let answered = (0..labels.len()).map(|label| {
+            let answers: u64 = confusion.iter().map(|row| row[label]).sum();
+            answers as f64 / scored.len() as f64
+        });
         Some(Self {
             clips: scored.len(),
             actors: by_actor(scored, labels.len()).len(),
@@ -119,11 +132,14 @@ impl Scores {
             accuracy: ratio(right, scored.len()),
             macro_f1: told.iter().map(|class| class.f1).sum::<f64>() / told.len() as f64,
             weighted_f1: classes.iter().map(|class| class.f1 * class.support as f64).sum::<f64>() / total as f64,
-            ece: expected_calibration_error(scored),
+            ece: curves::expected_calibration_error(&reliability),
             brier: brier(scored),
-            accuracy_at_half_coverage: accuracy_at_half_coverage(scored),
+            accuracy_at_half_coverage: curves::accuracy_at_half_coverage(scored),
+            answered: labels.iter().cloned().zip(answered).collect(),
             per_class: labels.iter().cloned().zip(classes).collect(),
             confusion,
+            reliability,
+            coverage: curves::coverage(scored),
         })
     }
 }
@@ -190,32 +206,12 @@ fn interval(scored: &[Scored], labels: usize) -> (f64, f64) {
     (uars[TAIL], uars[RESAMPLES - 1 - TAIL])
 }
 
-fn expected_calibration_error(scored: &[Scored]) -> f64 {
-    let mut bins = [(0_usize, 0_usize, 0.0_f64); ECE_BINS];
-    for one in scored {
-        let confidence = one.confidence();
-        // Bins are open below and closed above, so 1 falls into the last.
-        let bin = (1..ECE_BINS).take_while(|&bin| confidence * ECE_BINS as f64 > bin as f64).count();
-        bins[bin].0 += 1;
-        bins[bin].1 += usize::from(one.is_right());
-        bins[bin].2 += confidence;
-    }
-    bins.iter().map(|(_, right, confidence)| (*right as f64 - confidence).abs()).sum::<f64>() / scored.len() as f64
-}
-
 fn brier(scored: &[Scored]) -> f64 {
     let distance = |one: &Scored| -> f64 {
         let truth = |label| if label == one.label { 1.0 } else { 0.0 };
         one.probabilities.iter().enumerate().map(|(label, &p)| (f64::from(p) - truth(label)).powi(2)).sum()
     };
     scored.iter().map(distance).sum::<f64>() / scored.len() as f64
-}
-
-fn accuracy_at_half_coverage(scored: &[Scored]) -> f64 {
-    let mut order: Vec<&Scored> = scored.iter().collect();
-    order.sort_by(|a, b| b.confidence().total_cmp(&a.confidence()));
-    order.truncate(scored.len().div_ceil(2));
-    ratio(order.iter().filter(|one| one.is_right()).count(), order.len())
 }
 
 fn ratio(part: usize, whole: usize) -> f64 {
@@ -262,6 +258,7 @@ mod tests {
         near(scores.weighted_f1, (3.0 * 0.8 + 2.0 * 0.5) / 5.0);
         let b = scores.per_class["b"];
         assert_eq!(b, ClassScores { precision: 0.5, recall: 0.5, f1: 0.5, support: 2 });
+        near(scores.answered["b"], 0.4);
         // The three surest: .9 right, .8 right, .7 wrong.
         near(scores.accuracy_at_half_coverage, 2.0 / 3.0);
     }

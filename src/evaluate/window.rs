@@ -2,9 +2,6 @@
 
 use std::{fmt, str::FromStr};
 
-use super::Error;
-use crate::model::Manifest;
-
 /// What is scored.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Window {
@@ -23,15 +20,6 @@ impl Window {
             Self::Whole | Self::Clip => None,
             Self::Seconds(seconds) => Some(seconds),
         }
-    }
-
-    /// Checks that it fits into the model's.
-    pub(super) fn validate(self, manifest: &Manifest) -> Result<(), Error> {
-        let Self::Seconds(seconds) = self else { return Ok(()) };
-        if frames(seconds, manifest) <= manifest.window.frames {
-            return Ok(());
-        }
-        Err(Error::TooLong { seconds, most: manifest.window.frames as f32 / frame_rate(manifest) })
     }
 }
 
@@ -62,12 +50,8 @@ impl fmt::Display for Window {
 
 /// Frames that hold so many seconds.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at most 60 s, and positive")]
-pub(super) fn frames(seconds: f32, manifest: &Manifest) -> usize {
-    (seconds * frame_rate(manifest)).ceil() as usize
-}
-
-fn frame_rate(manifest: &Manifest) -> f32 {
-    manifest.front_end.frame_rate() as f32
+pub(super) fn frames(seconds: f32, frame_rate: f64) -> usize {
+    (f64::from(seconds) * frame_rate).ceil() as usize
 }
 
 #[cfg(test)]

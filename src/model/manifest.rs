@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::features::{FrontEnd, Standardization, WindowOptions};
 
-mod file;
+pub(super) mod file;
 #[cfg(test)]
 mod tests;
 mod validate;

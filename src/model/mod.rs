@@ -1,14 +1,17 @@
 //! What a model is, and what runs it.
 //!
 //! A model is a folder: [`manifest`] says all about the network beside it, [`onnx`] runs it, [`registry`] keeps those in service.
+//! [`forest`] is the one model that is no network: it is scored, and serves no call.
 
+pub mod forest;
 pub mod manifest;
 pub mod onnx;
 pub mod registry;
 
 #[cfg(test)]
-mod tiny;
+pub(crate) mod tiny;
 
+pub use forest::Forest;
 pub use manifest::Manifest;
 pub use registry::{Model, Registry};
 

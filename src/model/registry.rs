@@ -77,6 +77,11 @@ impl Model {
         Ok(model)
     }
 
+    /// A model whose network is in memory and was checked against its manifest.
+    pub fn of(runtime: &'static Runtime, manifest: Manifest, network: &[u8], options: Options) -> Self {
+        Self { manifest: Arc::new(manifest), dir: PathBuf::new(), runtime, network: network.into(), options }
+    }
+
     /// A session of its own for one thread, of the bytes that were checked, whatever has become of the file since.
     pub fn session(&self) -> Result<Session, onnx::Error> {
         Session::from_network(self.runtime, &self.manifest, &self.network, &self.options)

@@ -15,19 +15,19 @@ use crate::{
 };
 
 /// The thesis's labels, in its order.
-pub(super) const LABELS: [&str; 6] = ["angry", "disgust", "fear", "happy", "neutral", "sad"];
+pub(crate) const LABELS: [&str; 6] = ["angry", "disgust", "fear", "happy", "neutral", "sad"];
 /// Its window.
-pub(super) const FRAMES: usize = 300;
+pub(crate) const FRAMES: usize = 300;
 /// Values of its front end.
-pub(super) const VALUES: usize = 154;
+pub(crate) const VALUES: usize = 154;
 
 /// What a network is like; the default fits the thesis's manifest.
-pub(super) struct Shape {
-    pub(super) batch: Size,
-    pub(super) frames: Size,
-    pub(super) values: usize,
-    pub(super) labels: usize,
-    pub(super) bias: f32,
+pub(crate) struct Shape {
+    pub(crate) batch: Size,
+    pub(crate) frames: Size,
+    pub(crate) values: usize,
+    pub(crate) labels: usize,
+    pub(crate) bias: f32,
 }
 
 impl Default for Shape {
@@ -37,12 +37,12 @@ impl Default for Shape {
 }
 
 /// The weight from a value to a label: exact in binary, small enough that decibels make sums of a few units, different for all labels.
-pub(super) fn weight(value: usize, label: usize) -> f32 {
+pub(crate) fn weight(value: usize, label: usize) -> f32 {
     ((value * 7 + label * 13 + value * label) % 17) as f32 / 1024.0 - 8.0 / 1024.0
 }
 
 /// Its bytes.
-pub(super) fn network(shape: &Shape) -> Vec<u8> {
+pub(crate) fn network(shape: &Shape) -> Vec<u8> {
     let &Shape { batch, frames, values, labels, bias } = shape;
     let mut graph =
         Graph::new("tiny", ("windows", &[batch, frames, Size::Is(values)]), ("logits", &[batch, Size::Is(labels)]));
@@ -57,7 +57,7 @@ pub(super) fn network(shape: &Shape) -> Vec<u8> {
 }
 
 /// A manifest that fits such a network.
-pub(super) fn manifest(network: &[u8]) -> Manifest {
+pub(crate) fn manifest(network: &[u8]) -> Manifest {
     Manifest {
         format: FORMAT,
         name: "tiny".into(),
@@ -99,7 +99,7 @@ pub(super) fn manifest(network: &[u8]) -> Manifest {
 }
 
 /// Writes a model of this shape into a folder, with a manifest changed as wanted.
-pub(super) fn write(dir: &Path, shape: &Shape, change: impl FnOnce(&mut Manifest)) -> Manifest {
+pub(crate) fn write(dir: &Path, shape: &Shape, change: impl FnOnce(&mut Manifest)) -> Manifest {
     let network = network(shape);
     let mut manifest = manifest(&network);
     change(&mut manifest);

@@ -70,25 +70,28 @@ fn sections(card: &mut String, facts: &Facts<'_>) -> std::fmt::Result {
     )?;
 
     writeln!(card, "## Scores on the validation actors\n")?;
-    let conditions: Vec<_> = sketch.conditions.iter().map(|condition| condition.as_str()).collect();
-    let windows: Vec<_> = sketch.windows.iter().map(ToString::to_string).collect();
     writeln!(
         card,
         "These actors chose the calibration and whatever else was chosen, so a new voice scores a little lower. `whole`: mean over the \
          windows a call is served; `clip`: one window a clip; a number: every window of so many seconds. 95 % intervals over actors. The \
-         same figures: `undertone evaluate --model DIR --data DIR --actors {} --condition {} --window {}`.\n",
+         same figures: `undertone evaluate --model DIR --data DIR --actors {} --condition {} --baseline {} --window {}`.\n",
         manifest.training.valid_actors.join(","),
-        conditions.join(" "),
-        windows.join(" "),
+        all(scores, |outcome| outcome.condition.as_str().to_owned()),
+        all(scores, |outcome| outcome.baseline.as_str().to_owned()),
+        all(scores, |outcome| outcome.window.clone()),
     )?;
-    writeln!(card, "| line | window | clips | UAR | accuracy | weighted F1 | macro F1 | ECE | surer half |")?;
-    writeln!(card, "|---|---|---|---|---|---|---|---|---|")?;
+    writeln!(
+        card,
+        "| line | heard before | window | clips | UAR | accuracy | weighted F1 | macro F1 | ECE | surer half |"
+    )?;
+    writeln!(card, "|---|---|---|---|---|---|---|---|---|---|")?;
     for outcome in *scores {
         let figures = &outcome.scores;
         writeln!(
             card,
-            "| {} | {} | {} | {} ({}–{}) | {} | {:.2} | {:.2} | {:.3} | {} |",
+            "| {} | {} | {} | {} | {} ({}–{}) | {} | {:.2} | {:.2} | {:.3} | {} |",
             outcome.condition.as_str(),
+            outcome.baseline.as_str(),
             outcome.window,
             figures.clips,
             percent(figures.uar),
@@ -120,8 +123,20 @@ fn sections(card: &mut String, facts: &Facts<'_>) -> std::fmt::Result {
     writeln!(card, "{}\n- {}", LIMITS.trim(), sketch.limits)
 }
 
+/// What outcomes were measured under, each once.
+fn all(scores: &[Outcome], what: impl Fn(&Outcome) -> String) -> String {
+    let mut found: Vec<String> = Vec::new();
+    for outcome in scores {
+        let what = what(outcome);
+        if !found.contains(&what) {
+            found.push(what);
+        }
+    }
+    found.join(" ")
+}
+
 fn classes(card: &mut String, outcome: &Outcome, labels: &[String]) -> std::fmt::Result {
-    writeln!(card, "### {}, {}\n", outcome.condition.as_str(), outcome.window)?;
+    writeln!(card, "### {}, {}, {}\n", outcome.condition.as_str(), outcome.baseline.as_str(), outcome.window)?;
     writeln!(card, "| label | precision | recall | F1 | clips | answered {} |", labels.join(" / "))?;
     writeln!(card, "|---|---|---|---|---|---|")?;
     for (label, row) in labels.iter().zip(&outcome.scores.confusion) {

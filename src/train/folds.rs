@@ -149,7 +149,7 @@ fn one(
         fold,
         test_actors: parts[test].clone(),
         valid_actors: parts[valid].clone(),
-        epochs: trained.manifest.training.epochs,
+        epochs: trained.training.epochs,
         results: trained.test_scores.iter().map(serde_json::to_value).collect::<Result<_, _>>()?,
     };
     checkpoint::replace(&out.join(FOLD_FILE), &serde_json::to_vec_pretty(&fold)?)?;

@@ -23,6 +23,8 @@ mod cnn_bilstm;
 mod export;
 mod fit;
 mod folds;
+mod forest;
+mod history;
 mod network;
 mod optimiser;
 mod recipe;
@@ -38,17 +40,20 @@ pub use recipe::Recipe;
 
 use crate::{
     corpus::{Clip, Condition, Corpus, LABELS, Split, split},
-    evaluate::{self, Outcome},
+    decision::Calibration,
+    evaluate::{self, Baseline, Outcome, Subject},
     model::{
-        Manifest,
+        Manifest, Model,
         manifest::{Bandwidth, FORMAT, Network, Training, sha256_hex},
-        onnx::{Options as SessionOptions, Runtime, Session, graph},
+        onnx::{Options as SessionOptions, Runtime, graph},
     },
 };
 use clips::{Clips, Heard};
 use network::Spec;
 use recipe::{Course, Sketch};
 
+/// Of the models and the data they are made of.
+const LICENCE: &str = "MIT OR Apache-2.0; trained on CREMA-D (ODbL 1.0, contents DbCL 1.0)";
 /// Version of what is made.
 const VERSION: &str = "1.0.0";
 /// The network's file.
@@ -128,8 +133,10 @@ pub enum Event<'a> {
 pub struct Trained {
     /// Its folder.
     pub dir: PathBuf,
-    /// What stands in its manifest.
-    pub manifest: Manifest,
+    /// What it was trained on and how.
+    pub training: Training,
+    /// How sure it may be said to be.
+    pub calibration: Calibration,
     /// Its scores on the validation actors.
     pub scores: Vec<Outcome>,
     /// Its scores on the test actors, if there are some.
@@ -214,7 +221,15 @@ impl Work<'_> {
             checkpoint: &checkpoint,
             resume: options.resume,
         };
-        let run = fit::fit(&task, self.stop, tell)?;
+        let note = |event: Event<'_>| {
+            if let Event::EpochDone(epoch) = &event
+                && let Err(error) = history::add(&options.out, epoch)
+            {
+                tell(Event::Note(format!("the epoch is not noted: {error:#}")));
+            }
+            tell(event);
+        };
+        let run = fit::fit(&task, self.stop, &note)?;
         let (network, sketch) = (course.network(), course.sketch());
         let answers = fit::answers(course, &run.kept);
         let calibration = calibrate::fit(&answers.logits, &answers.labels, sketch.wanted);
@@ -231,22 +246,24 @@ impl Work<'_> {
             manifest.metrics.extend(figures("valid_windows", &windows));
         }
 
-        // The validation clips that the training did not leave out.
-        let scores =
-            self.score(&manifest, &file, &sketch, |clip| sides.valid_names.binary_search(&clip.name).is_ok())?;
+        let subject = Subject::Network(Model::of(self.runtime, manifest.clone(), &file, SessionOptions::default()));
+        let baselines: &[_] = if subject.has_baseline() { Baseline::value_variants() } else { &[Baseline::Cold] };
+        let wanted = evaluate::Options {
+            conditions: sketch.conditions.clone(),
+            baselines: baselines.to_vec(),
+            windows: sketch.windows.clone(),
+            gate: false,
+        };
+        let (scores, test_scores) = self.score(&subject, sides, &wanted)?;
         for outcome in &scores {
-            let name = format!("valid_{}_{}", outcome.condition.as_str(), outcome.window);
-            manifest.metrics.extend(figures(&name, &outcome.scores));
+            manifest.metrics.extend(figures(&name(outcome), &outcome.scores));
         }
         checkpoint::replace(&options.out.join(NETWORK_FILE), &file)?;
         manifest.save(&options.out)?;
         let card = card::write(&card::Facts { manifest: &manifest, sketch: &sketch, sides, scores: &scores });
         checkpoint::replace(&options.out.join("MODEL_CARD.md"), card.as_bytes())?;
-        let test_scores = match &options.test_actors {
-            Some(actors) => self.score(&manifest, &file, &sketch, |clip| actors.contains(&clip.actor))?,
-            None => Vec::new(),
-        };
-        Ok(Trained { dir: options.out.clone(), manifest, scores, test_scores })
+        let Manifest { training, calibration, .. } = manifest;
+        Ok(Trained { dir: options.out.clone(), training, calibration, scores, test_scores })
     }
 
     /// All that decides what an epoch does; a run with another may not be gone on with.
@@ -265,18 +282,23 @@ impl Work<'_> {
         )
     }
 
+    /// Scores on the validation clips that the training did not leave out, and on the test actors if there are some.
     fn score(
         &self,
-        manifest: &Manifest,
-        file: &[u8],
-        sketch: &Sketch,
-        of: impl Fn(&Clip) -> bool,
-    ) -> anyhow::Result<Vec<Outcome>> {
-        let mut session = Session::from_network(self.runtime, manifest, file, &SessionOptions::default())?;
-        let options =
-            evaluate::Options { conditions: sketch.conditions.clone(), windows: sketch.windows.clone(), gate: false };
-        let clips: Vec<&Clip> = self.corpus.clips.iter().filter(|clip| of(clip)).collect();
-        Ok(evaluate::evaluate(manifest, &mut session, &clips, &options, &mut Vec::new(), || {})?)
+        subject: &Subject,
+        sides: &Sides,
+        wanted: &evaluate::Options,
+    ) -> anyhow::Result<(Vec<Outcome>, Vec<Outcome>)> {
+        let of = |ours: &dyn Fn(&Clip) -> bool| -> anyhow::Result<Vec<Outcome>> {
+            let clips: Vec<&Clip> = self.corpus.clips.iter().filter(|clip| ours(clip)).collect();
+            Ok(evaluate::evaluate(subject, &clips, wanted, &|| {})?.outcomes)
+        };
+        let valid = of(&|clip| sides.valid_names.binary_search(&clip.name).is_ok())?;
+        let test = match &self.options.test_actors {
+            Some(actors) => of(&|clip| actors.contains(&clip.actor))?,
+            None => Vec::new(),
+        };
+        Ok((valid, test))
     }
 
     fn manifest(&self, sketch: &Sketch, sides: &Sides, epochs: u32) -> Manifest {
@@ -285,7 +307,7 @@ impl Work<'_> {
             name: sketch.name.to_owned(),
             version: VERSION.to_owned(),
             description: sketch.description.to_owned(),
-            licence: "MIT OR Apache-2.0; trained on CREMA-D (ODbL 1.0, contents DbCL 1.0)".to_owned(),
+            licence: LICENCE.to_owned(),
             labels: LABELS.map(str::to_owned).to_vec(),
             bandwidths: sketch.bandwidths.clone(),
             network: Network {
@@ -298,19 +320,25 @@ impl Work<'_> {
             },
             front_end: sketch.front_end.clone(),
             window: sketch.window.clone(),
-            calibration: crate::decision::Calibration { temperature: 1.0, uncertain_below: 0.0 },
-            training: Training {
-                command: self.options.command.clone(),
-                recipe: self.options.recipe.name().to_owned(),
-                data: corpus_name(&self.options.data),
-                data_sha256: sides.train_sha256.clone(),
-                train_actors: self.split.train.clone(),
-                valid_actors: self.split.valid.clone(),
-                seed: self.options.seed,
-                epochs,
-            },
+            calibration: Calibration { temperature: 1.0, uncertain_below: 0.0 },
+            training: self.training(sides, epochs),
             metrics: BTreeMap::new(),
             standardization: sketch.standardization.clone(),
+        }
+    }
+}
+
+impl Work<'_> {
+    fn training(&self, sides: &Sides, epochs: u32) -> Training {
+        Training {
+            command: self.options.command.clone(),
+            recipe: self.options.recipe.name().to_owned(),
+            data: corpus_name(&self.options.data),
+            data_sha256: sides.train_sha256.clone(),
+            train_actors: self.split.train.clone(),
+            valid_actors: self.split.valid.clone(),
+            seed: self.options.seed,
+            epochs,
         }
     }
 }
@@ -341,6 +369,15 @@ impl Lines {
             Self::Telephone => vec![Bandwidth::Telephone],
             Self::Both => vec![Bandwidth::Wide, Bandwidth::Telephone],
         }
+    }
+}
+
+/// What the figures of an outcome on the validation actors are called in a manifest.
+fn name(outcome: &Outcome) -> String {
+    let name = format!("valid_{}_{}", outcome.condition.as_str(), outcome.window);
+    match outcome.baseline {
+        Baseline::Cold => name,
+        heard => format!("{name}_{}", heard.as_str()),
     }
 }
 

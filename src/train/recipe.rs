@@ -7,7 +7,7 @@ use rand_chacha::ChaCha8Rng;
 use super::{
     Event, Trained, Work,
     calibrate::Wanted,
-    cnn_bilstm,
+    cnn_bilstm, forest,
     network::{Batch, Network},
     optimiser::Rule,
     schedule::Schedule,
@@ -23,6 +23,8 @@ use crate::{
 /// What to train.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Recipe {
+    /// The thesis's baseline: a Random Forest on mean and deviation of its features. It is scored, and serves no call.
+    Forest,
     /// The thesis's network: MFCC, chroma and mel frames, a convolution and a bidirectional LSTM.
     CnnBilstm,
     /// What is served by default: log-mel frames at 8 kHz against the speaker's own baseline, a small ConvNeXt.
@@ -99,6 +101,7 @@ impl Recipe {
     /// Its name on the command line.
     pub fn name(self) -> &'static str {
         match self {
+            Self::Forest => "forest",
             Self::CnnBilstm => "cnn-bilstm",
             Self::Telephone => "telephone",
         }
@@ -107,6 +110,8 @@ impl Recipe {
     /// The most epochs where none are asked for.
     pub fn epochs(self) -> u32 {
         match self {
+            // It grows at once.
+            Self::Forest => 0,
             Self::CnnBilstm => cnn_bilstm::EPOCHS,
             Self::Telephone => telephone::EPOCHS,
         }
@@ -115,6 +120,7 @@ impl Recipe {
     /// Reads the data and trains.
     pub(super) fn train(self, work: &Work<'_>, tell: &(dyn Fn(Event<'_>) + Sync)) -> anyhow::Result<Trained> {
         match self {
+            Self::Forest => forest::train(work, tell),
             Self::CnnBilstm => cnn_bilstm::train(work, tell),
             Self::Telephone => telephone::train(work, tell),
         }

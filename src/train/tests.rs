@@ -14,12 +14,15 @@ use safetensors::SafeTensors;
 use super::{
     CHECKPOINT_FILE, Epoch, Event, Folds, Lines, NETWORK_FILE, Options, Recipe, Trained, Windows, clips,
     cnn_bilstm::{self, Cut, Cutter, Instance},
-    cross_validate, run,
+    cross_validate,
+    folds::Fold,
+    run,
 };
 use crate::{
     corpus::{Clip, Condition, Corpus, Scene, line::Babble},
+    evaluate::{self, Baseline, Setting, Subject, Window},
     features::{FrontEnd, Pipeline, PipelineOptions, Standardization, normalize::Fit, thesis154, window::served},
-    model::{Manifest, onnx},
+    model::{Manifest, forest, onnx},
 };
 
 fn recordings() -> PathBuf {
@@ -77,11 +80,13 @@ fn a_few_clips_are_learnt_and_the_model_can_be_served() {
     assert!(last < 0.98 * first, "{epochs:?}");
     // What was written loads, fits its hash and runs; `run` itself compared the export with the trainer.
     let manifest = Manifest::load(out.path()).unwrap();
-    assert_eq!(manifest, trained.manifest);
+    assert_eq!((&manifest.training, manifest.calibration), (&trained.training, trained.calibration));
     let runtime = onnx::Runtime::load(None).unwrap();
     onnx::Session::load(runtime, &manifest, out.path(), &onnx::Options::default()).unwrap();
     // Two lines, two kinds of window, six clips each.
     assert_eq!(trained.scores.iter().map(|outcome| outcome.scores.clips).collect::<Vec<_>>(), [6; 4]);
+    let history = fs::read_to_string(out.path().join("history.jsonl")).unwrap();
+    assert_eq!(history.lines().count(), epochs.len());
     let card = fs::read_to_string(out.path().join("MODEL_CARD.md")).unwrap();
     assert!(card.contains(&manifest.network.sha256) && card.contains("Not for decisions about individuals"));
 }
@@ -108,6 +113,8 @@ fn a_resumed_run_makes_the_same_model_to_the_bit() {
         let read = |out: &Path| fs::read(out.join(file)).unwrap();
         assert!(read(whole.path()) == read(parts.path()), "{file} differs");
     }
+    let epochs = fs::read_to_string(parts.path().join("history.jsonl")).unwrap();
+    assert_eq!(epochs.lines().count(), 3, "{epochs}");
 }
 
 #[test]
@@ -116,9 +123,9 @@ fn the_telephone_recipe_learns_resumes_and_can_be_served() {
     let options = |out: &Path| Options { recipe: Recipe::Telephone, ..options(&recordings(), out, 4) };
     let (trained, epochs) = train(&options(whole.path()));
     assert!(epochs.iter().all(|epoch| epoch.loss.is_finite()) && epochs.len() == 4);
-    assert_eq!(trained.manifest.name, "telephone");
-    // Two conditions, whole clips and windows of two lengths.
-    assert_eq!(trained.scores.len(), 6);
+    assert_eq!(Manifest::load(&trained.dir).unwrap().name, "telephone");
+    // Two conditions, whole clips and windows of two lengths, three amounts of the speaker heard before.
+    assert_eq!(trained.scores.len(), 18);
     // Stopped within its third epoch, then gone on with.
     let stop = AtomicBool::new(false);
     let tell = |event: Event<'_>| {
@@ -190,8 +197,9 @@ fn nothing_that_is_learnt_or_counted_looks_at_a_validation_actor() {
     fs::rename(place("swap"), place("1066_MTI_FEA_XX.flac")).unwrap();
     fs::remove_file(place("1066_IOM_SAD_XX.flac")).unwrap();
     let (second, _) = train(&options(data.path(), after.path(), 1));
-    assert_eq!(first.manifest.standardization, second.manifest.standardization);
-    assert_eq!(first.manifest.training.data_sha256, second.manifest.training.data_sha256);
+    let standardization = |trained: &Trained| Manifest::load(&trained.dir).unwrap().standardization;
+    assert_eq!(standardization(&first), standardization(&second));
+    assert_eq!(first.training.data_sha256, second.training.data_sha256);
     assert!(last_weights(before.path()) == last_weights(after.path()));
 }
 
@@ -256,4 +264,40 @@ fn training_and_a_call_see_the_same_windows_to_the_bit() {
         }
     }
     assert!(compared >= 16, "{compared}");
+}
+
+#[test]
+fn everybody_is_judged_by_a_forest_that_never_heard_them() {
+    let [out, again] = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let forest = |out: &Path| Options {
+        recipe: Recipe::Forest,
+        train_actors: None,
+        valid_actors: None,
+        epochs: None,
+        ..options(&recordings(), out, 1)
+    };
+    let stop = AtomicBool::new(false);
+    let folded = |out: &Path, only| cross_validate(&forest(out), Folds { of: 3, only }, &stop, &|_| {}).unwrap();
+    let all = folded(out.path(), None);
+    let subject = Subject::load(out.path()).unwrap();
+    assert_eq!(subject.name(), "forest, 3 folds");
+    assert!(subject.trained_on(["1002", "1015", "1066"].into_iter()).is_empty());
+    let corpus = Corpus::open(&recordings()).unwrap();
+    let clips: Vec<&Clip> = corpus.clips.iter().collect();
+    let settings = [Setting::new(Condition::Wide, Baseline::Cold, Window::Whole)];
+    let measured = evaluate::measure(&subject, &clips, &settings, false, &|| {}).unwrap().outcomes.remove(0);
+    let hits = |fold: &Fold| fold.results[0]["accuracy"].as_f64().unwrap() * 6.0;
+    let of_folds: f64 = all.run.iter().map(hits).sum();
+    assert!((measured.scores.accuracy * 18.0 - of_folds).abs() < 1e-6, "{} {of_folds}", measured.scores.accuracy);
+    let stranger = Clip { actor: "1001".to_owned(), ..corpus.clips[0].clone() };
+    let error = evaluate::measure(&subject, &[&stranger], &settings, false, &|| {}).unwrap_err();
+    assert!(matches!(&error, evaluate::Error::NoFold { actor, .. } if actor == "1001"), "{error}");
+    // Alone a fold grows the same trees.
+    folded(again.path(), Some(1));
+    for file in [forest::FILE_NAME, forest::TREES_FILE] {
+        let read = |dir: &Path| fs::read(evaluate::fold_dir(dir, 1).join(file)).unwrap();
+        assert!(read(out.path()) == read(again.path()), "{file} differs");
+    }
+    let epochs = Options { epochs: Some(5), ..forest(out.path()) };
+    assert!(run(&epochs, &stop, &|_| {}).unwrap_err().to_string().contains("--epochs"));
 }

@@ -13,6 +13,7 @@ mod commands;
 mod config;
 mod deploy;
 mod drain;
+mod evaluate;
 mod exchange;
 mod failure;
 mod fields;

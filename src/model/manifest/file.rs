@@ -6,11 +6,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 use toml::Spanned;
 
 use super::{FORMAT, Manifest};
-use crate::features::{self, Standardization};
+use crate::{
+    features::{self, Standardization},
+    model::forest,
+};
 
 /// What the manifest is called in a model's folder.
 pub const FILE_NAME: &str = "manifest.toml";
@@ -34,6 +38,14 @@ pub enum Error {
     MissingNetwork {
         /// Where it should be.
         path: PathBuf,
+    },
+    /// The folder holds a forest.
+    #[error(
+        "{} holds a Random Forest, which `undertone evaluate` scores but no call is served by; name a folder with a network", dir.display()
+    )]
+    Forest {
+        /// Which folder.
+        dir: PathBuf,
     },
     /// A file could not be read.
     #[error("cannot read {}: {source}", path.display())]
@@ -117,20 +129,10 @@ impl Manifest {
     /// Reads and validates `manifest.toml` in a model's folder.
     pub fn load(dir: &Path) -> Result<Self, Error> {
         let path = dir.join(FILE_NAME);
-        let text = fs::read_to_string(&path).map_err(|source| match source.kind() {
-            io::ErrorKind::NotFound => Error::Missing { path: path.clone() },
-            _ => Error::Read { path: path.clone(), source },
-        })?;
-        let syntax = |error: toml::de::Error| Error::Syntax {
-            path: path.clone(),
-            line: 1 + error.span().map_or(0, |span| text[..span.start].matches('\n').count()),
-            message: error.message().to_owned(),
-        };
-        let head: Head = toml::from_str(&text).map_err(syntax)?;
-        if *head.format.get_ref() != i64::from(FORMAT) {
-            return Err(Error::Format { actual: *head.format.get_ref() });
+        if !path.exists() && dir.join(forest::FILE_NAME).is_file() {
+            return Err(Error::Forest { dir: dir.to_owned() });
         }
-        let manifest: Self = toml::from_str(&text).map_err(syntax)?;
+        let manifest: Self = read_toml(&path, FORMAT)?;
         manifest.validate()?;
         Ok(manifest)
     }
@@ -140,14 +142,7 @@ impl Manifest {
     pub fn save(&self, dir: &Path) -> Result<(), Error> {
         self.validate()?;
         let text = self.to_toml()?;
-        let path = dir.join(FILE_NAME);
-        let fresh = dir.join(format!(".{FILE_NAME}.new"));
-        let write = || {
-            fs::create_dir_all(dir)?;
-            fs::write(&fresh, text)?;
-            fs::rename(&fresh, &path)
-        };
-        write().map_err(|source| Error::Write { path: path.clone(), source })
+        replace(&dir.join(FILE_NAME), text.as_bytes())
     }
 
     /// The bytes of the network beside the manifest in `dir`, when they are those that the manifest was written for.
@@ -182,4 +177,35 @@ impl Manifest {
         }
         Ok(text)
     }
+}
+
+/// Reads a file of the `expected` format.
+pub(in crate::model) fn read_toml<T: DeserializeOwned>(path: &Path, expected: u32) -> Result<T, Error> {
+    let text = fs::read_to_string(path).map_err(|source| match source.kind() {
+        io::ErrorKind::NotFound => Error::Missing { path: path.to_owned() },
+        _ => Error::Read { path: path.to_owned(), source },
+    })?;
+    let syntax = |error: toml::de::Error| Error::Syntax {
+        path: path.to_owned(),
+        line: 1 + error.span().map_or(0, |span| text[..span.start].matches('\n').count()),
+        message: error.message().to_owned(),
+    };
+    let head: Head = toml::from_str(&text).map_err(syntax)?;
+    if *head.format.get_ref() != i64::from(expected) {
+        return Err(Error::Format { actual: *head.format.get_ref() });
+    }
+    toml::from_str(&text).map_err(syntax)
+}
+
+/// Writes a file into a folder, which is made if it does not exist. Whoever reads meanwhile sees the old file or the new one, never
+/// a part.
+pub(in crate::model) fn replace(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let (dir, name) = (path.parent().unwrap_or(Path::new(".")), path.file_name().unwrap_or_default());
+    let fresh = dir.join(format!(".{}.new", name.to_string_lossy()));
+    let write = || {
+        fs::create_dir_all(dir)?;
+        fs::write(&fresh, bytes)?;
+        fs::rename(&fresh, path)
+    };
+    write().map_err(|source| Error::Write { path: path.to_owned(), source })
 }

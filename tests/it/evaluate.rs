@@ -1,0 +1,170 @@
+//! `undertone evaluate` as it is typed: the fields of its contract, its page, and what it refuses.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+};
+
+use serde_json::Value;
+
+use crate::harness::tiny;
+
+fn evaluate(model: &Path, data: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_undertone"));
+    command.args(["evaluate", "--model"]).arg(model).arg("--data").arg(data).args(arguments);
+    command.stdin(Stdio::null()).env_remove("RUST_LOG").output().unwrap()
+}
+
+/// Standard output and standard error of a command that ended with this status.
+fn ended(status: i32, output: &Output) -> (String, String) {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(output.status.code(), Some(status), "{out}\n{err}");
+    (out, err)
+}
+
+fn clips() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/crema-d")
+}
+
+fn keys(value: &Value) -> BTreeSet<&str> {
+    value.as_object().unwrap().keys().map(String::as_str).collect()
+}
+
+#[test]
+fn every_field_of_the_contract_is_there_for_every_setting() {
+    let asked = ["--condition", "mulaw", "flat", "--window", "whole", "1", "--baseline", "cold", "warm", "neutral"];
+    let output = evaluate(&tiny(), &clips(), &[&asked[..], &["--gate", "--json", "-"]].concat());
+    let (out, _) = ended(0, &output);
+    let report: Value = serde_json::from_str(&out).unwrap();
+    let [model] = report["models"].as_array().unwrap().as_slice() else { panic!("{report}") };
+    assert_eq!((&model["name"], &model["has_baseline"]), (&"tiny".into(), &false.into()));
+    assert_eq!(model["sha256"].as_str().unwrap().len(), 64);
+    let results = model["results"].as_array().unwrap();
+    let settings: Vec<(&str, &str, Option<f64>)> = results
+        .iter()
+        .map(|one| {
+            (one["condition"].as_str().unwrap(), one["baseline"].as_str().unwrap(), one["window_seconds"].as_f64())
+        })
+        .collect();
+    assert_eq!(settings.len(), 12);
+    assert_eq!(settings[..3], [("mulaw", "cold", None), ("mulaw", "cold", Some(1.0)), ("mulaw", "warm", None)]);
+    assert_eq!(settings[11], ("flat", "neutral", Some(1.0)));
+    for result in results {
+        assert_eq!((&result["clips"], &result["actors"]), (&18.into(), &3.into()));
+        for figure in
+            ["uar", "uar_low", "uar_high", "accuracy", "macro_f1", "weighted_f1", "ece", "accuracy_at_half_coverage"]
+        {
+            let value = result[figure].as_f64().unwrap_or_else(|| panic!("{figure} of {result}"));
+            assert!((0.0..=1.0).contains(&value), "{figure} is {value}");
+        }
+        assert!(
+            result["uar_low"].as_f64() <= result["uar"].as_f64()
+                && result["uar"].as_f64() <= result["uar_high"].as_f64()
+        );
+        assert!((0.0..=2.0).contains(&result["brier"].as_f64().unwrap()));
+        let confusion = result["confusion"].as_array().unwrap();
+        assert!(confusion.len() == 6 && confusion.iter().all(|row| row.as_array().unwrap().len() == 6));
+        for (label, class) in result["per_class"].as_object().unwrap() {
+            assert_eq!(keys(class), BTreeSet::from(["f1", "precision", "recall", "support"]), "{label}");
+        }
+        assert_eq!(keys(&result["groups"]), BTreeSet::from(["age", "level", "race", "sex"]));
+        for group in result["groups"].as_object().unwrap().values().flat_map(|kind| kind.as_object().unwrap().values())
+        {
+            assert_eq!(keys(group), BTreeSet::from(["actors", "clips", "uar"]));
+            assert!(group["actors"].as_u64().unwrap() >= 3);
+        }
+        assert!(result["unscored_windows"].is_u64() && result["listeners"]["clips"] == 18);
+    }
+}
+
+#[test]
+fn the_page_shows_all_of_it_and_needs_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let model = dir.path().join("model");
+    fs::create_dir(&model).unwrap();
+    for file in ["model.onnx", "manifest.toml"] {
+        fs::copy(tiny().join(file), model.join(file)).unwrap();
+    }
+    fs::write(
+        model.join("history.jsonl"),
+        "{\"epoch\": 1, \"loss\": 1.9, \"valid_loss\": 1.8, \"valid_uar\": 0.2}\n{\"epoch\": 2, \"loss\": 1.5, \"valid_loss\": 1.6, \"valid_uar\": 0.4}\n",
+    )
+    .unwrap();
+    let path = dir.path().join("page.html");
+    let arguments = ["--actors", "1015,1066", "--html", path.to_str().unwrap(), "--json", "-"];
+    let (out, _) = ended(0, &evaluate(&model, &clips(), &arguments));
+    let report: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(
+        report["models"][0]["results"].as_array().unwrap().len(),
+        1,
+        "the page's own settings stay out of the JSON"
+    );
+    let page = fs::read_to_string(&path).unwrap();
+    // Confusion of the model and of people, reliability, coverage, by line, by window, by what was heard, and two of the training.
+    assert_eq!(page.matches("<svg ").count(), 9);
+    for text in
+        ["flat", "noise10", "loss5", "1 s", "2 s", "3 s", "validation loss", "angry", "keeps nothing of a speaker"]
+    {
+        assert!(page.contains(text), "{text}");
+    }
+    for outside in ["http:", "https:", "src=", "href=", "url(", "@import", "<script", "<link"] {
+        assert!(!page.contains(outside), "{outside}");
+    }
+    for (open, close) in
+        [("<section>", "</section>"), ("<figure>", "</figure>"), ("<svg ", "</svg>"), ("<table", "</table>")]
+    {
+        assert_eq!(page.matches(open).count(), page.matches(close).count(), "{open}");
+    }
+}
+
+#[test]
+fn another_corpus_is_scored_once_its_labels_are_understood() {
+    let dir = tempfile::tempdir().unwrap();
+    let flac = |name: &str| clips().join(name).display().to_string();
+    let rows = [
+        format!("{},ann,anger", flac("1002_IEO_ANG_LO.flac")),
+        format!("{},ann,calm", flac("1002_IOM_NEU_XX.flac")),
+        format!("{},bob,sad", flac("1015_ITH_SAD_XX.flac")),
+        format!("{},bob,bored", flac("1015_TAI_NEU_XX.flac")),
+        "gone.wav,bob,happy".to_owned(),
+    ];
+    fs::write(dir.path().join("list.csv"), format!("file,actor,label\n{}\n", rows.join("\n"))).unwrap();
+    let (_, err) = ended(1, &evaluate(&tiny(), dir.path(), &[]));
+    assert!(err.contains("line 3") && err.contains("\"calm\"") && err.contains("--map calm=neutral"), "{err}");
+    let (out, err) = ended(0, &evaluate(&tiny(), dir.path(), &["--map", "calm=neutral", "bored=-", "--json", "-"]));
+    let report: Value = serde_json::from_str(&out).unwrap();
+    let (model, result) = (&report["models"][0], &report["models"][0]["results"][0]);
+    assert_eq!((&result["clips"], &result["actors"]), (&3.into(), &2.into()));
+    assert!(result["groups"]["sex"].as_object().unwrap().is_empty(), "nobody knows these actors");
+    let left_out = model["left_out"].as_array().unwrap();
+    assert!(left_out.len() == 1 && left_out[0].as_str().unwrap().contains("gone.wav"), "{left_out:?}");
+    assert!(err.contains("gone.wav") && err.contains("as --map says: 1"), "{err}");
+}
+
+#[test]
+fn what_cannot_be_scored_is_said_in_a_line() {
+    for (arguments, words) in [
+        (vec!["--actors", "1002,4711,4712"], vec!["4711, 4712"]),
+        (vec!["--window", "8"], vec!["8 s", "6.97 s", "tiny"]),
+    ] {
+        let (out, err) = ended(1, &evaluate(&tiny(), &clips(), &arguments));
+        assert!(out.is_empty() && err.lines().count() == 1, "{out}{err}");
+        assert!(words.iter().all(|word| err.contains(word)), "{err}");
+    }
+    ended(2, &evaluate(&tiny(), &clips(), &["--condition", "underwater"]));
+    let (_, err) = ended(1, &evaluate(&clips(), &clips(), &[]));
+    assert!(err.contains("manifest.toml"), "{err}");
+}
+
+#[test]
+fn tables_are_printed_where_no_json_is_asked_for() {
+    let (out, _) = ended(0, &evaluate(&tiny(), &clips(), &["--baseline", "cold", "warm"]));
+    for text in
+        ["tiny 1 (", "UAR", "warm", "angry", "UAR by level", "people who heard 18 of these clips", "the same to it"]
+    {
+        assert!(out.contains(text), "{text}\n{out}");
+    }
+}
