@@ -21,6 +21,7 @@ fn decider(rules: &Arc<Rules>) -> Decider {
 }
 
 /// Windows of two seconds, every half second, that end after `from` up to `to` seconds.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a few seconds of strides, forwards")]
 fn hear(decider: &mut Decider, from: f64, to: f64, angry: f32) {
     let strides = ((to - from) * 2.0).round() as u32;
     for stride in 1..=strides {

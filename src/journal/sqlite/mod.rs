@@ -149,6 +149,7 @@ impl Engine for Sqlite {
 }
 
 /// What SQLite's failure means.
+#[expect(clippy::needless_pass_by_value, reason = "handed to `map_err`, which gives the value")]
 fn storage(error: rusqlite::Error) -> Error {
     match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => Error::Full { problem: error.to_string() },
