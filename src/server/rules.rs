@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     config,
     decision::rules::{Invalid, Rules, UnknownEmotion},
+    journal::Audit,
     session::Sessions,
 };
 
@@ -77,7 +78,10 @@ impl Watched {
                     match self.rules(&sessions) {
                         Ok(rules) => {
                             tracing::info!(rules = rules.rules.len(), "alert rules read again");
+                            let named = rules.rules.iter().map(|rule| format!("{} {}", rule.name, rule.version));
+                            let version = named.collect::<Vec<_>>().join(", ");
                             sessions.set_rules(rules);
+                            sessions.audit(Audit::Reloaded { what: "rules".to_owned(), version });
                             sessions.metrics().rules_reloads_total.increment("taken");
                         }
                         Err(error) => {

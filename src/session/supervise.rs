@@ -83,6 +83,11 @@ impl Sessions {
         self.shared.feed.journal()
     }
 
+    /// Has the journal say what was done.
+    pub(crate) fn audit(&self, audit: Audit) {
+        self.shared.feed.record(Draft::new(SystemTime::now(), Record::Audit(audit)));
+    }
+
     /// The calls that live on this server, the oldest first.
     pub fn live_calls(&self) -> Vec<Arc<LiveCall>> {
         let mut calls = self.shared.board.calls();

@@ -139,8 +139,8 @@ impl Jetstream {
         let mut deleted = 0;
         for (kind, before) in before {
             let filter = link.subjects.filter(Some(kind), None, None, None);
-            // Sequence 0 would stand for all of them.
-            let first_kept = link.first_since(&filter, before).await?.filter(|sequence| *sequence > 0);
+            // Nothing lies before sequence 1, and the server takes 0 and 1 for all of them.
+            let first_kept = link.first_since(&filter, before).await?.filter(|sequence| *sequence > 1);
             let Some(first_kept) = first_kept else { continue };
             deleted += link.told(link.stream.purge().filter(filter).sequence(first_kept).await)?.purged;
         }
