@@ -4,7 +4,7 @@
 //!
 //! | module | what it does |
 //! |---|---|
-//! | [`audio`] | bytes off the wire → samples per channel → the model's rate; tells speech from silence |
+//! | [`audio`] | bytes off the wire → samples per channel → the model's rate; tells speech from music, tones, noise and silence |
 //! | [`features`] | samples → frames → a rolling window at every stride |
 //! | [`policy`] | who may be analysed at all |
 //! | [`decision`] | logits → calibrated probabilities → the smoothed emotion → alerts under rules |

@@ -8,6 +8,7 @@ mod batcher;
 mod call;
 mod decode;
 mod front_end;
+mod gate;
 mod inference;
 mod material;
 mod resample;
@@ -18,6 +19,7 @@ criterion_group!(
     decode::bench,
     resample::bench,
     front_end::bench,
+    gate::bench,
     window::bench,
     inference::bench,
     batcher::bench,

@@ -2,9 +2,12 @@
 
 use std::{fs, path::Path};
 
-use undertone::model::{
-    Model,
-    onnx::{Options, Runtime},
+use undertone::{
+    audio::{file, resample::resample},
+    model::{
+        Model,
+        onnx::{Options, Runtime},
+    },
 };
 
 /// The telephone's rate.
@@ -12,15 +15,14 @@ pub(crate) const RATE_HZ: u32 = 8_000;
 /// Samples of a second.
 pub(crate) const SECOND: usize = RATE_HZ as usize;
 
-/// A voiced sound that swells and fades, so that the gate hears speech.
+/// What an actor says, over and over, without the silence around it.
 pub(crate) fn voice(rate_hz: u32, samples: usize) -> Vec<f32> {
-    let turns = |hz: f32, n: usize| (std::f32::consts::TAU * hz * n as f32 / rate_hz as f32).sin();
-    (0..samples)
-        .map(|n| {
-            let buzz: f32 = (1..8).map(|k| turns(140.0 * k as f32, n) / k as f32).sum();
-            0.2 * buzz * (0.6 + 0.4 * turns(4.0, n))
-        })
-        .collect()
+    let clip = include_bytes!("../../tests/data/crema-d/1015_IWW_ANG_XX.flac");
+    let clip = file::decode("1015_IWW_ANG_XX.flac", clip).unwrap().into_mono();
+    let clip = resample(&clip, 16_000, rate_hz).unwrap();
+    let loud = |sample: &f32| sample.abs() > 0.02;
+    let (from, to) = (clip.iter().position(loud).unwrap(), clip.iter().rposition(loud).unwrap());
+    clip[from..to].iter().copied().cycle().take(samples).collect()
 }
 
 /// The models in `models/`, by name.

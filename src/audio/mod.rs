@@ -1,4 +1,4 @@
-//! From bytes to samples: decoding, resampling, reading files, telling speech from silence. Pure: no clock, no I/O but files.
+//! From bytes to samples: decoding, resampling, reading files, telling speech from music, tones, noise and silence. Pure: no clock, no I/O but files.
 //!
 //! Samples are `f32` in ±1, one `Vec` a channel.
 

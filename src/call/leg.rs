@@ -49,6 +49,7 @@ struct Pending {
     held_samples: u64,
     speech_seconds: f32,
     speech_ratio: f32,
+    snr_db: Option<f32>,
     arrived: Instant,
     finding: Finding,
 }
@@ -306,8 +307,8 @@ impl Leg {
     fn decide(&mut self, now: Instant, out: &mut VecDeque<Output>) {
         while let Some(stride) = self.pipeline.as_mut().and_then(Pipeline::poll) {
             self.speech_seconds += f64::from(stride.speech_seconds);
-            let Stride { start_samples, end_samples, depends_on_samples, speech_ratio, speech_seconds, outcome } =
-                stride;
+            let Stride { start_samples, end_samples, depends_on_samples, .. } = stride;
+            let Stride { speech_ratio, speech_seconds, snr_db, outcome, .. } = stride;
             let finding = match outcome {
                 Ok(window) => {
                     let id = WindowId { leg: self.index, number: self.next_window };
@@ -324,6 +325,7 @@ impl Leg {
                 held_samples: self.held_samples,
                 speech_seconds,
                 speech_ratio,
+                snr_db,
                 arrived: now,
                 finding,
             });
@@ -341,6 +343,7 @@ impl Leg {
             held_samples: self.held_samples,
             speech_seconds: 0.0,
             speech_ratio: 0.0,
+            snr_db: None,
             arrived: now,
             finding: Finding::NotScored(reason),
         });
@@ -372,7 +375,7 @@ impl Leg {
                 held: at(pending.held_samples),
                 speech_seconds: pending.speech_seconds,
                 speech_ratio,
-                snr_db: None,
+                snr_db: pending.snr_db,
                 outcome: outcome.as_ref().map(|judgement| &judgement.probabilities[..]).map_err(|reason| *reason),
             });
             out.push_back(Output::Event(Event {

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    audio::{Encoding, codec},
+    audio::{Encoding, codec, file, resample},
     decision::{Calibration, Rules},
     features::{FrontEnd, NotScored, Standardization, WindowOptions, thesis154},
     model::{
@@ -101,15 +101,15 @@ fn customer(now: Instant) -> Call {
     Call::new(options(Encoding::Linear16, vec![leg(Role::Customer, Ok(permit()))]), now).unwrap()
 }
 
-/// Something the gate hears as speech: a buzz that swells and fades four times a second.
+/// What an actor says, over and over, without the silence around it.
 fn speech(seconds: f32) -> Vec<f32> {
-    let samples = (0..).take_while(|n| (*n as f32) < seconds * RATE as f32);
-    samples
-        .map(|n: u32| {
-            let t = n as f32 / RATE as f32;
-            let buzz: f32 = (1..8).map(|k| (std::f32::consts::TAU * 140.0 * k as f32 * t).sin() / k as f32).sum();
-            0.2 * buzz * (0.6 + 0.4 * (std::f32::consts::TAU * 4.0 * t).sin())
-        })
+    let clip = include_bytes!("../../tests/data/crema-d/1015_IWW_ANG_XX.flac");
+    let clip = file::decode("1015_IWW_ANG_XX.flac", clip).unwrap();
+    let samples = resample::resample(&clip.into_mono(), 16_000, RATE).unwrap();
+    let loud = |sample: &f32| sample.abs() > 0.02;
+    let (from, to) = (samples.iter().position(loud).unwrap(), samples.iter().rposition(loud).unwrap());
+    (0_u32..)
+        .map_while(|n| (n as f32 + 0.5 < seconds * RATE as f32).then(|| samples[from + n as usize % (to - from)]))
         .collect()
 }
 

@@ -46,6 +46,12 @@ pub(crate) struct Args {
     /// Which windows a cnn-bilstm learns from [default: served]
     #[arg(long, value_enum)]
     windows: Option<Windows>,
+    /// Recorded music for the gate, WAV or FLAC, in folders by where it comes from
+    #[arg(long, value_name = "DIR")]
+    music: Option<PathBuf>,
+    /// Recorded noise for the gate
+    #[arg(long, value_name = "DIR")]
+    noise: Option<PathBuf>,
     /// Print one JSON object an epoch, and one at the end.
     #[arg(long)]
     json: bool,
@@ -59,6 +65,8 @@ enum Recipe {
     CnnBilstm,
     /// What is served by default: log-mel frames at 8 kHz against the speaker's own baseline, a small ConvNeXt.
     Telephone,
+    /// What tells speech from music, tones and noise before anything is scored.
+    Gate,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -107,7 +115,7 @@ mod with_trainer {
     use serde_json::json;
     use undertone::{
         corpus::parse_actors,
-        train::{self, CrossValidation, Epoch, Event, Folds, Lines, Options, Trained},
+        train::{self, CrossValidation, Epoch, Event, Folds, Lines, Options, Trained, gate},
     };
 
     use super::{super::print, Args, Bandwidth, Device, Recipe, Windows};
@@ -117,12 +125,16 @@ mod with_trainer {
         if args.recipe == Recipe::Telephone && (args.bandwidth.is_some() || args.windows.is_some()) {
             anyhow::bail!("--bandwidth and --windows are options of cnn-bilstm: leave them out for telephone");
         }
+        if args.recipe != Recipe::Gate && (args.music.is_some() || args.noise.is_some()) {
+            anyhow::bail!("--music and --noise are options of gate: leave them out");
+        }
         let list = |list: Option<&String>| list.map(|list| parse_actors(list)).transpose();
         let options = Options {
             recipe: match args.recipe {
                 Recipe::Forest => train::Recipe::Forest,
                 Recipe::CnnBilstm => train::Recipe::CnnBilstm,
                 Recipe::Telephone => train::Recipe::Telephone,
+                Recipe::Gate => return gate(args),
             },
             train_actors: list(args.train_actors.as_ref())?,
             valid_actors: list(args.valid_actors.as_ref())?,
@@ -158,6 +170,50 @@ mod with_trainer {
         end(&trained, args.json)
     }
 
+    /// Trains the gate; what it makes is compiled in, so there is no model to serve.
+    fn gate(args: Args) -> anyhow::Result<()> {
+        if args.folds.is_some() || args.resume || args.bandwidth.is_some() || args.windows.is_some() {
+            anyhow::bail!("--folds, --resume, --bandwidth and --windows are no options of gate: leave them out");
+        }
+        let list = |list: Option<&String>| list.map(|list| parse_actors(list)).transpose();
+        let options = gate::Options {
+            train_actors: list(args.train_actors.as_ref())?,
+            valid_actors: list(args.valid_actors.as_ref())?,
+            data: args.data,
+            music: args.music,
+            noise: args.noise,
+            out: args.out,
+            epochs: args.epochs.unwrap_or(gate::EPOCHS),
+            seed: args.seed,
+            command: command(),
+        };
+        let stop = Arc::new(AtomicBool::new(false));
+        let asked = Arc::clone(&stop);
+        ctrlc::set_handler(move || asked.store(true, Ordering::Relaxed)).context("cannot watch for Ctrl-C")?;
+        let watcher = Watcher::new(args.json)?;
+        let report = gate::run(&options, &stop, &|event| {
+            match event {
+            gate::Event::Reading(clips) => watcher.begin("reading", clips),
+            gate::Event::Read => watcher.bar.inc(1),
+            gate::Event::EpochDone(epoch) => watcher.print(if args.json {
+                serde_json::to_string(epoch).map_err(Into::into)
+            } else {
+                let [speech, music, tone, other] = epoch.recall.map(|part| 100.0 * part);
+                Ok(format!(
+                    "epoch {:2}/{}  loss {:.4}  right: speech {speech:.1} %  music {music:.1} %  tones {tone:.1} %  other {other:.1} %",
+                    epoch.epoch, epoch.epochs, epoch.loss,
+                ))
+            }),
+        }
+        })?;
+        watcher.finish()?;
+        let made = options.out.join("network.bin");
+        if args.json {
+            return print(json!({ "network": made, "sha256": report.sha256 }));
+        }
+        print(made.display())
+    }
+
     /// Shows what happens: bars on a terminal, lines for results.
     struct Watcher {
         bar: ProgressBar,
@@ -180,13 +236,17 @@ mod with_trainer {
                 Event::Epoch { epoch, batches } => self.begin(&format!("epoch {epoch}"), *batches),
                 Event::Batch { .. } => self.bar.inc(1),
                 Event::Note(text) => self.bar.suspend(|| note(text)),
-                Event::EpochDone(epoch) => {
-                    let line =
-                        if self.json { serde_json::to_string(epoch).map_err(Into::into) } else { Ok(line(epoch)) };
-                    if let Err(error) = self.bar.suspend(|| line.and_then(print)) {
-                        self.failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-                    }
-                }
+                Event::EpochDone(epoch) => self.print(if self.json {
+                    serde_json::to_string(epoch).map_err(Into::into)
+                } else {
+                    Ok(line(epoch))
+                }),
+            }
+        }
+
+        fn print(&self, line: anyhow::Result<String>) {
+            if let Err(error) = self.bar.suspend(|| line.and_then(print)) {
+                self.failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
             }
         }
 

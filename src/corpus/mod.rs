@@ -14,6 +14,7 @@ mod map;
 mod name;
 mod read;
 pub mod seed;
+pub mod sounds;
 pub mod tables;
 
 pub use actors::{Split, parse_actors, split};

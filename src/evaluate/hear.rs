@@ -21,6 +21,8 @@ pub struct Heard {
     pub speech_seconds: f32,
     /// Part of the stretch that was speech.
     pub speech_ratio: f32,
+    /// How far speech stands above what is heard behind it, in dB, where it was scored.
+    pub snr_db: Option<f32>,
     /// Calibrated probabilities, or why there are none.
     pub outcome: Result<Vec<f32>, NotScored>,
 }
@@ -49,6 +51,7 @@ pub fn hear(
                 end_samples: stride.end_samples,
                 speech_seconds: stride.speech_seconds,
                 speech_ratio: stride.speech_ratio,
+                snr_db: stride.snr_db,
                 outcome,
             });
         }
@@ -76,7 +79,7 @@ impl Heard {
             end_seconds: seconds(self.end_samples),
             speech_seconds: self.speech_seconds,
             speech_ratio: self.speech_ratio,
-            snr_db: None,
+            snr_db: self.snr_db,
             not_scored_reason: self.outcome.as_ref().err().copied(),
             probabilities: self.outcome.ok().map(|row| manifest.labels.iter().cloned().zip(row).collect()),
             model: manifest.name.clone(),

@@ -1,10 +1,11 @@
-//! Samples of one leg at its own rate → raw frames, each with whether it is speech. Calls and the trainer both listen here.
+//! Samples of one leg at its own rate → raw frames, each with what the gate found there. Calls and the trainer both listen here.
 //!
-//! A frame is speech when the gate's block around its centre is. It is told as soon as its last sample can be: half a frame after
+//! A frame is what the gate's block around its centre is. It is told as soon as its last sample can be: half a frame after
 //! its centre (46 ms of `thesis154`, 32 ms of `logmel8k`), and the resampler's look-ahead (10 to 30 ms) later, where it is
-//! resampled; [`Listener::samples_needed`] says it to the sample.
+//! resampled; [`Listener::samples_needed`] says it to the sample. What the gate found may change while 832 ms more are heard, and is
+//! then told again. All is told in the order of the samples that it depends on, however they came.
 
-use std::{collections::VecDeque, ops::Range};
+use std::ops::Range;
 
 use zeroize::Zeroizing;
 
@@ -13,7 +14,7 @@ use super::{
     raw::{Extractor, Layout},
 };
 use crate::audio::{
-    gate::{Activity, Gate},
+    gate::{Activity, Finding, Gate},
     resample::{Error, Resampler},
 };
 
@@ -27,6 +28,10 @@ thread_local! {
     /// Samples that this thread's listeners took in: by it tests know what reached the features, whoever keeps books elsewhere.
     pub(crate) static HEARD_SAMPLES: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
 }
+/// What a frame is where nothing was heard yet.
+const NOTHING: Finding = Finding { activity: Activity::Silence, power: 0.0, background: 0.0 };
+/// What every frame is without a gate.
+const EVERYTHING: Finding = Finding { activity: Activity::Speech, power: 1.0, background: 0.0 };
 
 /// Hears one leg.
 pub struct Listener {
@@ -46,11 +51,31 @@ pub(super) struct Clock {
     pub(super) layout: Layout,
 }
 
-/// The gate's decisions that frames still ask for.
+/// The gate, and what was told of it.
 struct GateTrack {
     gate: Gate,
-    first_block: u64,
-    blocks: VecDeque<Activity>,
+    /// Blocks that frames were told again for.
+    heard: u64,
+}
+
+/// What is heard of a leg.
+#[derive(Debug, Clone, Copy)]
+pub enum Heard<'a> {
+    /// The next frame, and what is known of it so far.
+    Frame(RawFrame<'a>, Finding),
+    /// What is known of an earlier frame, now that more was heard.
+    Again(Again),
+}
+
+/// What is known of a frame that was told before.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Again {
+    /// The frame's number.
+    pub frame: u64,
+    /// Samples that had to be heard.
+    pub at_samples: u64,
+    /// What it is.
+    pub finding: Finding,
 }
 
 /// All raw frames of a recording: computed once, kept on disk if need be, and cut into windows as often as wanted.
@@ -58,8 +83,12 @@ struct GateTrack {
 pub struct RawFrames {
     /// The frames.
     pub raw: RawSequence,
-    /// Whether each frame is speech.
+    /// Whether each frame is speech, all told.
     pub speech: Vec<bool>,
+    /// What was known of each frame at first.
+    pub first: Vec<Finding>,
+    /// What was known of frames later, in that order.
+    pub again: Vec<Again>,
     /// Samples of the recording.
     pub samples: u64,
     /// Its rate.
@@ -74,7 +103,7 @@ impl Listener {
     pub fn new(front_end: &FrontEnd, source_hz: u32, gate: bool) -> Result<Self, Error> {
         let rate_hz = front_end.sample_rate_hz();
         let resampler = Resampler::new(source_hz, rate_hz)?;
-        let gate = gate.then(|| GateTrack { gate: Gate::new(source_hz), first_block: 0, blocks: VecDeque::new() });
+        let gate = gate.then(|| GateTrack { gate: Gate::new(source_hz), heard: 0 });
         let clock = Clock { source_hz: source_hz.into(), rate_hz: rate_hz.into(), layout: front_end.layout() };
         Ok(Self {
             clock,
@@ -86,13 +115,13 @@ impl Listener {
         })
     }
 
-    /// Takes samples in and tells each raw frame that they complete, with whether it is speech.
-    pub fn push(&mut self, samples: &[f32], mut tell: impl FnMut(RawFrame<'_>, bool)) {
+    /// Takes samples in and tells each raw frame that they complete, and what is known anew.
+    pub fn push(&mut self, samples: &[f32], mut tell: impl FnMut(Heard<'_>)) {
         #[cfg(test)]
         HEARD_SAMPLES.set(HEARD_SAMPLES.get() + samples.len() as u64);
         for slice in samples.chunks(SLICE_SAMPLES) {
             if let Some(track) = &mut self.gate {
-                track.push(slice);
+                track.gate.push(slice);
             }
             self.resampler.push(slice, &mut self.resampled);
             self.extract(false, &mut tell);
@@ -100,9 +129,9 @@ impl Listener {
     }
 
     /// Ends the stream: the frames still under way end in silence.
-    pub fn finish(&mut self, mut tell: impl FnMut(RawFrame<'_>, bool)) {
+    pub fn finish(&mut self, mut tell: impl FnMut(Heard<'_>)) {
         if let Some(track) = &mut self.gate {
-            track.blocks.extend(track.gate.finish());
+            track.gate.finish();
         }
         self.resampler.finish(&mut self.resampled);
         self.extract(true, &mut tell);
@@ -120,17 +149,24 @@ impl Listener {
         self.clock
     }
 
-    fn extract(&mut self, last: bool, tell: &mut impl FnMut(RawFrame<'_>, bool)) {
-        let Self { clock, gate, extractor, resampled, frames, .. } = self;
-        let mut tell = |raw: RawFrame<'_>| {
-            let speech = gate.as_mut().is_none_or(|track| track.is_speech(clock.centre(*frames)));
+    fn extract(&mut self, last: bool, tell: &mut impl FnMut(Heard<'_>)) {
+        let Self { clock, gate, resampler, extractor, resampled, frames } = self;
+        let mut tell_frame = |raw: RawFrame<'_>| {
+            let finding = gate.as_mut().map_or(EVERYTHING, |track| {
+                let needed = resampler.input_needed(clock.layout.end(*frames));
+                track.hear(needed / track.block_samples(), *frames, *clock, tell);
+                track.finding(clock.centre(*frames))
+            });
             *frames += 1;
-            tell(raw, speech);
+            tell(Heard::Frame(raw, finding));
         };
-        extractor.push(resampled, &mut tell);
+        extractor.push(resampled, &mut tell_frame);
         resampled.clear();
         if last {
-            extractor.finish(&mut tell);
+            extractor.finish(&mut tell_frame);
+        }
+        if let Some(track) = gate {
+            track.hear(u64::MAX, *frames, *clock, tell);
         }
     }
 }
@@ -140,6 +176,13 @@ impl Clock {
     fn centre(self, frame: u64) -> u64 {
         let Layout { hop_samples, frame_samples, lead_samples } = self.layout;
         (frame * hop_samples + frame_samples / 2 - lead_samples) * self.source_hz / self.rate_hz
+    }
+
+    /// The first frame whose centre is not before a sample.
+    fn first_centred_from(self, sample: u64) -> u64 {
+        let Layout { hop_samples, frame_samples, lead_samples } = self.layout;
+        let at = (sample * self.rate_hz).div_ceil(self.source_hz) + lead_samples;
+        at.saturating_sub(frame_samples / 2).div_ceil(hop_samples)
     }
 
     /// A frame's first sample; that of the stream if the frame begins in the silence before.
@@ -169,20 +212,30 @@ impl Clock {
 }
 
 impl GateTrack {
-    fn push(&mut self, samples: &[f32]) {
-        let Self { gate, blocks, .. } = self;
-        gate.push(samples, |activity| blocks.push_back(activity));
+    fn block_samples(&self) -> u64 {
+        self.gate.block_samples() as u64
     }
 
-    /// What the block around a sample is; samples are asked for in order. The last block also answers for a sample behind it,
-    /// where a frame's centre is the stream's end.
-    fn is_speech(&mut self, sample: u64) -> bool {
-        let block = sample / self.gate.block_samples() as u64;
-        while self.first_block < block && self.blocks.len() > 1 {
-            self.blocks.pop_front();
-            self.first_block += 1;
+    /// Goes on to as many blocks, as far as they were heard, and tells frames again that the new ones say something of.
+    fn hear(&mut self, blocks: u64, frames: u64, clock: Clock, tell: &mut impl FnMut(Heard<'_>)) {
+        while self.heard < blocks.min(self.gate.track().heard()) {
+            self.heard += 1;
+            for (block, finding) in self.gate.track().changed_by(self.heard) {
+                let from = clock.first_centred_from(block * self.block_samples());
+                // The last block also stands for what lies behind it until that is heard.
+                let to = clock.first_centred_from((block + 1) * self.block_samples());
+                let to = if block + 1 == self.heard { frames } else { to };
+                let at_samples = self.heard * self.block_samples();
+                for frame in from..to.min(frames) {
+                    tell(Heard::Again(Again { frame, at_samples, finding }));
+                }
+            }
         }
-        self.blocks.front() == Some(&Activity::Speech)
+    }
+
+    /// What the block around a sample is, or, before it is heard, the last one.
+    fn finding(&self, sample: u64) -> Finding {
+        self.gate.track().finding(sample / self.block_samples(), self.heard).unwrap_or(NOTHING)
     }
 }
 
@@ -193,14 +246,25 @@ impl RawFrames {
     /// [`Error::Rate`] when the recording's rate is not supported.
     pub fn of(samples: &[f32], source_hz: u32, front_end: &FrontEnd, gate: bool) -> Result<Self, Error> {
         let mut listener = Listener::new(front_end, source_hz, gate)?;
-        let (mut sequence, mut speech) = (RawSequence::new(front_end.raw_values()), Vec::new());
-        let mut keep = |raw: RawFrame<'_>, is_speech| {
-            sequence.push(raw);
-            speech.push(is_speech);
+        let mut sequence = RawSequence::new(front_end.raw_values());
+        let (mut now, mut first, mut again) = (Vec::new(), Vec::new(), Vec::new());
+        let mut keep = |heard: Heard<'_>| match heard {
+            Heard::Frame(raw, finding) => {
+                sequence.push(raw);
+                now.push(finding);
+                first.push(finding);
+            }
+            Heard::Again(known) => {
+                let before = &mut now[usize::try_from(known.frame).expect("a recording's frames fit into memory")];
+                if std::mem::replace(before, known.finding) != known.finding {
+                    again.push(known);
+                }
+            }
         };
         listener.push(samples, &mut keep);
         listener.finish(&mut keep);
-        Ok(Self { raw: sequence, speech, samples: samples.len() as u64, source_hz })
+        let speech = now.iter().map(|finding| finding.activity == Activity::Speech).collect();
+        Ok(Self { raw: sequence, speech, first, again, samples: samples.len() as u64, source_hz })
     }
 
     /// Frames there are.

@@ -63,6 +63,17 @@ impl Memory {
         self.heard += 1;
     }
 
+    /// Takes in whether an earlier frame is speech, as far as is known now; one that is no longer kept stays what it was.
+    pub fn again(&mut self, frame: u64, speech: bool) {
+        if (self.oldest()..self.heard).contains(&frame) {
+            let slot = self.slot(frame);
+            if let Some(baseline) = self.baseline.as_mut().filter(|_| speech && !self.speech[slot]) {
+                baseline.hear(&self.values[slot * self.width..(slot + 1) * self.width]);
+            }
+            self.speech[slot] = speech;
+        }
+    }
+
     /// Frames heard so far.
     pub fn heard(&self) -> u64 {
         self.heard

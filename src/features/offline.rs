@@ -74,10 +74,11 @@ impl<'a> Leg<'a> {
         let before = memory.heard();
         let mut strides = Vec::new();
         walk(raw, front_end, options, stride_seconds, |step| match step {
-            Step::Frame(frame) => {
+            Step::Frame(frame, speech) => {
                 let values = raw.range(frame..frame + 1).next().expect("the recording has it");
-                memory.push(values, raw.speech[frame]);
+                memory.push(values, speech);
             }
+            Step::Again(frame, speech) => memory.again(before + frame as u64, speech),
             Step::Stride(Served { at_samples, outcome }) => {
                 let values = |Window { frames, .. }: Window| {
                     memory.window(

@@ -8,9 +8,11 @@ use std::collections::VecDeque;
 
 use zeroize::Zeroize as _;
 
+use crate::audio::gate::Activity;
+
 use super::{
     Buffers, Error, FrontEnd, Memory, NotScored, Standardization, WindowOptions,
-    listen::{Listener, RawFrame},
+    listen::{self, Listener},
     window::Rule,
 };
 
@@ -28,8 +30,10 @@ pub struct Stride {
     pub depends_on_samples: u64,
     /// Part of the stretch that was speech, 0 to 1.
     pub speech_ratio: f32,
-    /// Speech since the last stride, in seconds.
+    /// Speech since the last stride, in seconds; what turned out to be speech, or none, of what was heard before is added and taken away.
     pub speech_seconds: f32,
+    /// How far speech stands above what is heard behind it, in dB, where there is a window and a gate.
+    pub snr_db: Option<f32>,
     /// The window `[frames, values]`, standardised, and padded where the network has one length; or why there is none.
     pub outcome: Result<Vec<f32>, NotScored>,
 }
@@ -69,7 +73,8 @@ struct Heard {
     memory: Memory,
     /// Since the last stride.
     frames: u64,
-    speech: u64,
+    /// Frames of speech since the last stride, less those before that are none after all.
+    speech: i64,
 }
 
 /// Where strides lie: at the multiples of the stride, each rounded to a sample, all put off by as many samples.
@@ -136,7 +141,7 @@ impl Pipeline {
             let until_stride = usize::try_from(self.points.next_samples() - self.position).unwrap_or(usize::MAX);
             let (part, tail) = rest.split_at(rest.len().min(until_stride));
             let Self { listener, heard, .. } = self;
-            listener.push(part, |raw, speech| heard.push(raw, speech));
+            listener.push(part, |told| heard.take(told));
             self.position += part.len() as u64;
             rest = tail;
             if part.len() == until_stride {
@@ -159,7 +164,7 @@ impl Pipeline {
             return;
         }
         let Self { listener, heard, .. } = self;
-        listener.finish(|raw, speech| heard.push(raw, speech));
+        listener.finish(|told| heard.take(told));
         if self.heard.frames > 0 {
             self.decide();
         }
@@ -182,9 +187,12 @@ impl Pipeline {
 
     /// Tells a stride at the current position.
     fn decide(&mut self) {
-        let Heard { rule, frames, speech, .. } = &self.heard;
+        let Heard { rule, frames, speech, .. } = &mut self.heard;
         let clock = self.listener.clock();
-        let (frames, speech) = (*frames, *speech);
+        let frames = *frames;
+        // Speech that turned out to be none is taken from what comes next where there is not enough of it now.
+        let owed = (*speech).min(0);
+        let speech = (*speech).max(0);
         #[expect(clippy::cast_possible_truncation, reason = "seconds of one stride")]
         let speech_seconds = (speech as f64 * clock.hop_seconds()) as f32;
         let stride = match rule.window(self.position) {
@@ -193,6 +201,7 @@ impl Pipeline {
                 end_samples: clock.end(window.frames.end - 1).min(self.position),
                 depends_on_samples: self.position,
                 speech_ratio: window.speech_ratio,
+                snr_db: window.snr_db,
                 speech_seconds,
                 outcome: Ok(self.heard.memory.window(
                     window.frames,
@@ -205,13 +214,14 @@ impl Pipeline {
                 start_samples: self.last,
                 end_samples: self.position,
                 depends_on_samples: self.position,
-                speech_ratio: speech as f32 / frames.max(1) as f32,
+                speech_ratio: (speech as f32 / frames.max(1) as f32).clamp(0.0, 1.0),
+                snr_db: None,
                 speech_seconds,
                 outcome: Err(reason),
             },
         };
         self.ready.push_back(stride);
-        (self.heard.frames, self.heard.speech) = (0, 0);
+        (self.heard.frames, self.heard.speech) = (0, owed);
         self.last = self.position;
     }
 }
@@ -228,11 +238,22 @@ impl Drop for Pipeline {
 }
 
 impl Heard {
-    fn push(&mut self, raw: RawFrame<'_>, speech: bool) {
-        self.memory.push(raw, speech);
-        self.rule.push(speech);
-        self.frames += 1;
-        self.speech += u64::from(speech);
+    fn take(&mut self, told: listen::Heard<'_>) {
+        match told {
+            listen::Heard::Frame(raw, finding) => {
+                let speech = finding.activity == Activity::Speech;
+                self.memory.push(raw, speech);
+                self.rule.push(finding);
+                self.frames += 1;
+                self.speech += i64::from(speech);
+            }
+            listen::Heard::Again(listen::Again { frame, finding, .. }) => {
+                let speech = finding.activity == Activity::Speech;
+                let before = self.rule.again(frame, finding);
+                self.speech += i64::from(speech) - i64::from(before.unwrap_or(speech));
+                self.memory.again(frame, speech);
+            }
+        }
     }
 }
 

@@ -24,6 +24,7 @@ mod export;
 mod fit;
 mod folds;
 mod forest;
+pub mod gate;
 mod history;
 mod network;
 mod optimiser;

@@ -294,14 +294,15 @@ pub(crate) fn audio_chunk(data: &[u8]) -> Message {
     Message::Audio(AudioChunk { data: data.to_vec().into(), sequence: None, media_offset_samples: None })
 }
 
-/// Something like a voice at 8 kHz, µ-law: harmonics of 140 Hz that swell at the pace of syllables.
+/// What an actor says, at 8 kHz, µ-law, over and over, without the silence around it.
 pub(crate) fn voice(seconds: f32) -> Vec<u8> {
-    encoded((0..samples(seconds)).map(|index| {
-        let t = index as f32 / 8000.0;
-        let syllable = 0.6 + 0.4 * (std::f32::consts::TAU * 4.0 * t).sin();
-        let harmonics = (1..=20).map(|n| (std::f32::consts::TAU * 140.0 * n as f32 * t).sin() / n as f32);
-        0.15 * syllable * harmonics.sum::<f32>()
-    }))
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/crema-d/1015_IWW_ANG_XX.flac");
+    let clip = undertone::audio::file::read(&path).expect("a readable clip").into_mono();
+    let clip = undertone::audio::resample::resample(&clip, 16_000, 8_000).expect("both rates are supported");
+    let loud = |sample: &f32| sample.abs() > 0.02;
+    let from = clip.iter().position(loud).expect("the clip is loud");
+    let to = clip.iter().rposition(loud).expect("the clip is loud");
+    encoded((0..samples(seconds)).map(|index| clip[from + index % (to - from)]))
 }
 
 pub(crate) fn silence(seconds: f32) -> Vec<u8> {

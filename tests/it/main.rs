@@ -17,6 +17,7 @@ mod evaluate;
 mod exchange;
 mod failure;
 mod fields;
+mod gate;
 mod health;
 mod idle;
 mod journal;

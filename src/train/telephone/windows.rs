@@ -146,6 +146,8 @@ impl Side {
                 faint_ends: vec![0; count],
             },
             speech: Vec::new(),
+            first: Vec::new(),
+            again: Vec::new(),
             samples: 0,
             source_hz: TELEPHONE_HZ,
         };
