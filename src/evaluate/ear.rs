@@ -1,7 +1,5 @@
 //! Hearing clips with a model, one ear a thread.
 
-use std::ops::Range;
-
 use super::{
     Error, Window,
     actor::{self, Plan, Thoughts},
@@ -153,28 +151,29 @@ impl Ear for ForestEar<'_> {
     fn judge(&mut self, heard: &Self::Heard, _before: &[&Self::Heard], window: Window) -> Result<Judged, Error> {
         let (samples, rate_hz) = heard;
         let mut judged = Judged::default();
-        for part in stretches(samples.len(), *rate_hz, window) {
-            let values = forest::clip_values(&samples[part], *rate_hz).map_err(crate::features::Error::from)?;
+        for (from, to) in stretches(samples.len(), *rate_hz, window) {
+            let values = forest::clip_values(&samples[from..to], *rate_hz).map_err(crate::features::Error::from)?;
             judged.rows.push(self.forest.judge(&values).probabilities);
         }
         Ok(judged)
     }
 }
 
-/// The stretches of a clip that a forest hears: all of it, or every full window at the served stride; a shorter clip gives one.
-fn stretches(samples: usize, rate_hz: u32, window: Window) -> Vec<Range<usize>> {
-    let Window::Seconds(seconds) = window else { return vec![0..samples] };
+/// Where the stretches of a clip that a forest hears begin and end: all of it, or every full window at the served stride; a shorter
+/// clip gives one.
+fn stretches(samples: usize, rate_hz: u32, window: Window) -> Vec<(usize, usize)> {
+    let Window::Seconds(seconds) = window else { return vec![(0, samples)] };
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at most a minute, and positive")]
     let taken = |seconds: f64| (seconds * f64::from(rate_hz)).round() as usize;
     let (length, stride) = (taken(seconds.into()), taken(STRIDE_SECONDS));
     if samples <= length {
-        return vec![0..samples];
+        return vec![(0, samples)];
     }
     (1..)
         .map(|nth| nth * stride)
         .take_while(|&end| end <= samples)
         .filter(|&end| end >= length)
-        .map(|end| end - length..end)
+        .map(|end| (end - length, end))
         .collect()
 }
 
@@ -184,10 +183,10 @@ mod tests {
 
     #[test]
     fn a_forest_hears_whole_clips_or_full_windows_at_the_stride() {
-        assert_eq!(stretches(20_000, 8_000, Window::Whole), [0..20_000]);
-        assert_eq!(stretches(20_000, 8_000, Window::Clip), [0..20_000]);
-        assert_eq!(stretches(20_000, 8_000, Window::Seconds(1.5)), [0..12_000, 4_000..16_000, 8_000..20_000]);
-        assert_eq!(stretches(12_001, 8_000, Window::Seconds(1.5)), [0..12_000]);
-        assert_eq!(stretches(9_000, 8_000, Window::Seconds(1.5)), [0..9_000]);
+        assert_eq!(stretches(20_000, 8_000, Window::Whole), [(0, 20_000)]);
+        assert_eq!(stretches(20_000, 8_000, Window::Clip), [(0, 20_000)]);
+        assert_eq!(stretches(20_000, 8_000, Window::Seconds(1.5)), [(0, 12_000), (4_000, 16_000), (8_000, 20_000)]);
+        assert_eq!(stretches(12_001, 8_000, Window::Seconds(1.5)), [(0, 12_000)]);
+        assert_eq!(stretches(9_000, 8_000, Window::Seconds(1.5)), [(0, 9_000)]);
     }
 }
