@@ -170,7 +170,7 @@ fn folds_test_every_actor_once_and_go_on_where_they_stopped() {
     assert!(out.path().join("folds.json").is_file());
     let named = Options { test_actors: Some(vec!["1002".into()]), ..options(&recordings(), out.path(), 1) };
     let error = run(&named, &AtomicBool::new(false), &quiet).unwrap_err().to_string();
-    assert!(error.contains("1002 is on both sides"), "{error}");
+    assert!(error.contains("on both sides of the split: 1002"), "{error}");
 }
 
 #[test]
