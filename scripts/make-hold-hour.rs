@@ -42,8 +42,10 @@ use undertone::{
 const RATE_HZ: u32 = 8_000;
 /// One kind of sound after the other, for so long each.
 const STRETCH_SECONDS: f32 = 30.0;
-/// All of it.
-const SECONDS: f32 = 3_600.0;
+/// The same, in samples.
+const STRETCH_SAMPLES: usize = 30 * RATE_HZ as usize;
+/// So many make the hour.
+const STRETCHES: usize = 120;
 /// Levels that stretches take turns at: loud, usual and faint.
 const LEVELS_DBFS: [f32; 3] = [-14.0, -22.0, -32.0];
 /// Of everything drawn.
@@ -88,7 +90,7 @@ fn hold(music: Option<&Path>, out: Option<&Path>) -> anyhow::Result<()> {
     let kinds = kinds(&tracks);
     let mut rows: BTreeMap<String, Row> = BTreeMap::new();
     let (mut hour, mut listing) = (Vec::new(), String::from("start_seconds\tkind\n"));
-    for (number, kind) in kinds.iter().cycle().take((SECONDS / STRETCH_SECONDS) as usize).enumerate() {
+    for (number, kind) in kinds.iter().cycle().take(STRETCHES).enumerate() {
         let mut samples = made(kind, &tracks, &mut random)?;
         sounds::set_level(&mut samples, LEVELS_DBFS[number % LEVELS_DBFS.len()]);
         samples.iter_mut().for_each(|sample| *sample = sample.clamp(-1.0, 1.0));
@@ -97,7 +99,7 @@ fn hold(music: Option<&Path>, out: Option<&Path>) -> anyhow::Result<()> {
     }
     let heard = line::coded(Encoding::Mulaw, &hour);
     let (raw, strides) = listen(&heard)?;
-    let stretch = (STRETCH_SECONDS * RATE_HZ as f32) as u64;
+    let stretch = STRETCH_SAMPLES as u64;
     for (number, &speech) in raw.speech.iter().enumerate() {
         let kind = &kinds[(number as u64 * 128 / stretch) as usize % kinds.len()];
         let row = rows.entry(kind.clone()).or_default();
@@ -148,7 +150,7 @@ fn kinds(tracks: &BTreeMap<String, Vec<PathBuf>>) -> Vec<String> {
 }
 
 fn made(kind: &str, tracks: &BTreeMap<String, Vec<PathBuf>>, random: &mut ChaCha8Rng) -> anyhow::Result<Vec<f32>> {
-    let count = (STRETCH_SECONDS * RATE_HZ as f32) as usize;
+    let count = STRETCH_SAMPLES;
     let (what, which) = kind.split_once(", ").unwrap_or((kind, ""));
     Ok(match what {
         "silence" => vec![0.0; count],

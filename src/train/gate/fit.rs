@@ -102,18 +102,18 @@ fn forward(parts: &Parts<'_>, scene: &Scene) -> (Array2<f32>, Vec<Trace>, Array2
             *value = (*value - mean) * scale;
         }
     }
-    let mut hidden = values.dot(&matrix(parts.dense, WIDTH)) + &matrix(parts.bias, WIDTH);
+    let mut hidden = values.dot(&matrix(parts.dense, WIDTH)) + matrix(parts.bias, WIDTH);
     hidden.mapv_inplace(|value| value.max(0.0));
     let mut traces = Vec::new();
     for (layer, dilation) in parts.layers().zip(DILATIONS) {
         let mixed = mix(&hidden, &matrix(layer.taps, WIDTH), dilation);
-        let mut raised = mixed.dot(&matrix(layer.dense, WIDTH)) + &matrix(layer.bias, WIDTH);
+        let mut raised = mixed.dot(&matrix(layer.dense, WIDTH)) + matrix(layer.bias, WIDTH);
         raised.mapv_inplace(|value| value.max(0.0));
         let next = &hidden + &raised;
         traces.push(Trace { hidden, mixed, raised });
         hidden = next;
     }
-    let logits = hidden.dot(&matrix(parts.heads, OUTPUTS)) + &matrix(parts.heads_bias, OUTPUTS);
+    let logits = hidden.dot(&matrix(parts.heads, OUTPUTS)) + matrix(parts.heads_bias, OUTPUTS);
     traces.push(Trace { hidden, mixed: Array2::zeros((0, 0)), raised: Array2::zeros((0, 0)) });
     (values, traces, logits)
 }

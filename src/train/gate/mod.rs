@@ -53,6 +53,9 @@ const LEAN: [f32; CLASSES] = [0.25, -1.75, 0.0, 0.0];
 /// One file of music in so many is kept to measure progress on.
 const VALID_ONE_IN: usize = 8;
 
+/// Recordings at 8 kHz, by the package that they come from.
+type Packages = Vec<Vec<Vec<i16>>>;
+
 /// What to train on and how.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -190,7 +193,7 @@ pub fn run(options: &Options, stop: &AtomicBool, tell: &(dyn Fn(Event<'_>) + Syn
 }
 
 /// Music to learn from, and music to measure progress on.
-fn divide(music: Vec<Vec<Vec<i16>>>) -> (Vec<Vec<Vec<i16>>>, Vec<Vec<Vec<i16>>>) {
+fn divide(music: Packages) -> (Packages, Packages) {
     let (mut train, mut valid) = (Vec::new(), Vec::new());
     for group in music {
         let (kept, learnt): (Vec<_>, Vec<_>) =

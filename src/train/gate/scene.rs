@@ -1,5 +1,7 @@
 //! Twelve seconds of a telephone line, put together by chance: who speaks, what plays, what rings, over which noise, through which line.
 
+#![expect(clippy::cast_sign_loss, reason = "places in a scene are never negative")]
+
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 

@@ -3,6 +3,8 @@
 //! Sung words are what a gate takes for speech most easily, and few of them are at hand to learn from. Words said anew with a natural
 //! fall of pitch keep it from telling song by the sound of the synthesis.
 
+#![expect(clippy::cast_sign_loss, reason = "places in a song are never negative")]
+
 use rand::RngExt as _;
 use rand_chacha::ChaCha8Rng;
 

@@ -77,7 +77,7 @@ pub(super) fn voices(clips: &[&Clip], progress: impl Fn() + Sync) -> Vec<Vec<Voi
     };
     let of_actor = |actor: &str| {
         let clips: Vec<&&Clip> = clips.iter().filter(|clip| clip.actor == actor).collect();
-        clips.par_iter().filter_map(|clip| read(clip)).collect::<Vec<_>>()
+        clips.par_iter().filter_map(&read).collect::<Vec<_>>()
     };
     actors.into_iter().map(of_actor).filter(|voices| !voices.is_empty()).collect()
 }
