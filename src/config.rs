@@ -15,12 +15,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::{inference, journal, policy::Policy, telemetry};
 
+mod changes;
 mod load;
+mod source;
 #[cfg(test)]
 mod tests;
 mod validate;
 
+pub use changes::Changes;
 pub use load::{Error, Flags, SessionFlags};
+pub use source::Source;
 pub use validate::Invalid;
 
 /// The journal's file, where nothing else is said.

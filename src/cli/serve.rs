@@ -5,14 +5,15 @@ use std::{io, net::SocketAddr, path::PathBuf, process, thread};
 use anyhow::Context as _;
 use serde_json::json;
 use undertone::{
-    config::{Config, Flags, SessionFlags},
-    server::Server,
-    shutdown::Signals,
+    config::{Config, Flags, SessionFlags, Source},
+    server::{Server, Trigger},
+    shutdown::{Reloads, Signals},
 };
 
 use super::{model_dir, print};
 
-/// Serves calls over gRPC until SIGTERM or SIGINT; a second one ends it at once.
+/// Serves calls over gRPC until SIGTERM or SIGINT; a second one ends it at once. SIGHUP has it read its configuration, models and rules
+/// again.
 ///
 /// Prints one line of JSON with both addresses once it takes calls.
 #[derive(Debug, clap::Args)]
@@ -43,23 +44,24 @@ pub(crate) struct Args {
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let session = args.calibrate.then_some(SessionFlags { calibrate: true });
     let flags = Flags { listen: args.listen, admin: args.admin, models: args.models, session };
-    let mut config = Config::load(args.config.as_deref(), &flags)?;
+    let config = Config::load(args.config.as_deref(), &flags)?;
     if args.dump_config {
         return print(config.to_toml()?.trim_end());
     }
-    if config.models.is_empty() {
-        config.models.push(model_dir(None)?);
-    }
+    let models = if config.models.is_empty() { vec![model_dir(None)?] } else { Vec::new() };
+    let source = Source::new(args.config, flags, models);
+    let config = source.read()?;
     config.log.start();
     let runtime = tokio::runtime::Runtime::new().context("cannot start the threads of the server")?;
-    runtime.block_on(serve(&config, args.until_stdin_closes))
+    runtime.block_on(serve(&config, source, args.until_stdin_closes))
 }
 
-async fn serve(config: &Config, until_stdin_closes: bool) -> anyhow::Result<()> {
+async fn serve(config: &Config, source: Source, until_stdin_closes: bool) -> anyhow::Result<()> {
     let mut signals = Signals::catch().context("cannot catch signals")?;
+    let mut reloads = Reloads::catch().context("cannot catch signals")?;
     let mut orphaned = std::pin::pin!(orphaned(until_stdin_closes));
     let server = tokio::select! {
-        server = Server::launch(config) => server?,
+        server = Server::launch_from(config, source) => server?,
         // Nothing was promised yet, and loading cannot be interrupted.
         _ = signals.next() => process::exit(1),
     };
@@ -68,9 +70,16 @@ async fn serve(config: &Config, until_stdin_closes: bool) -> anyhow::Result<()> 
         ready["max_windows_per_second"] = server.sessions().most_windows_per_second().floor().into();
     }
     print(ready)?;
-    let reason = tokio::select! {
-        signal = signals.next() => signal,
-        () = &mut orphaned => "standard input was closed",
+    let reason = loop {
+        tokio::select! {
+            signal = signals.next() => break signal,
+            () = &mut orphaned => break "standard input was closed",
+            () = reloads.next() => tokio::select! {
+                // What becomes of it is in the log.
+                _ = server.reload(Trigger::Signal) => {}
+                signal = signals.next() => break signal,
+            },
+        }
     };
     tracing::info!(reason, "draining");
     tokio::select! {

@@ -21,6 +21,8 @@ use crate::model::{self, Classifier, Outcome};
 pub struct Worker {
     shared: Arc<Shared>,
     backend: Box<dyn Backend>,
+    /// Made beforehand, one a thread.
+    classifiers: Vec<Box<dyn Classifier>>,
 }
 
 /// Why inference stopped for good.
@@ -47,12 +49,24 @@ enum Run {
 
 impl Worker {
     pub(super) fn new(shared: Arc<Shared>, backend: Box<dyn Backend>) -> Self {
-        Self { shared, backend }
+        Self { shared, backend, classifiers: Vec::new() }
+    }
+
+    /// Makes every thread's classifier now, so that a backend which cannot is found before a call relies on it, and the first window
+    /// waits for none of it.
+    ///
+    /// # Errors
+    /// [`Stopped`] says why one cannot be made.
+    pub fn prepare(&mut self) -> Result<(), Stopped> {
+        while self.classifiers.len() < self.shared.options.threads {
+            self.classifiers.push(make(&*self.backend)?);
+        }
+        Ok(())
     }
 
     /// Runs what is queued, on threads named `inference-0` and so on, until the intake is closed and nothing waits, or until it
     /// cannot go on. Blocks: give it a thread.
-    pub fn run(self) -> Result<(), Stopped> {
+    pub fn run(mut self) -> Result<(), Stopped> {
         let outcome = self.run_threads();
         if let Err(stopped) = &outcome {
             tracing::error!(error = %stopped, "inference failed for good");
@@ -61,10 +75,11 @@ impl Worker {
         outcome
     }
 
-    fn run_threads(&self) -> Result<(), Stopped> {
+    fn run_threads(&mut self) -> Result<(), Stopped> {
+        // All before the first window.
+        self.prepare()?;
+        let classifiers = std::mem::take(&mut self.classifiers);
         let (shared, backend) = (&*self.shared, &*self.backend);
-        // All before the first window, so that a backend which cannot be made is found before a call relies on it.
-        let classifiers: Vec<_> = (0..shared.options.threads).map(|_| make(backend)).collect::<Result<_, _>>()?;
         thread::scope(|scope| {
             let mut threads = Vec::with_capacity(classifiers.len());
             for (index, classifier) in classifiers.into_iter().enumerate() {

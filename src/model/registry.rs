@@ -22,8 +22,8 @@ pub struct Model {
     options: Options,
 }
 
-/// The models in service. Never empty.
-#[derive(Debug)]
+/// The models in service. Never empty, but for the default.
+#[derive(Debug, Default)]
 pub struct Registry {
     models: Vec<Arc<Model>>,
 }
@@ -72,6 +72,16 @@ impl Model {
     pub fn load(runtime: &'static Runtime, dir: &Path, options: Options) -> Result<Self, onnx::Error> {
         let manifest = Manifest::load(dir)?;
         let network = manifest.read_network(dir)?.into();
+        Self::checked(runtime, dir, manifest, network, options)
+    }
+
+    fn checked(
+        runtime: &'static Runtime,
+        dir: &Path,
+        manifest: Manifest,
+        network: Arc<[u8]>,
+        options: Options,
+    ) -> Result<Self, onnx::Error> {
         let model = Self { manifest: Arc::new(manifest), dir: dir.to_owned(), runtime, network, options };
         model.session()?;
         Ok(model)
@@ -101,21 +111,37 @@ impl Model {
 impl Registry {
     /// Loads the models in these folders; the first is the default.
     pub fn load(runtime: &'static Runtime, dirs: &[PathBuf], options: Options) -> Result<Self, Error> {
+        Self::default().renewed(runtime, dirs, options)
+    }
+
+    /// Loads the models in these folders; those of this registry that are the same in every byte are kept as they are.
+    pub fn renewed(&self, runtime: &'static Runtime, dirs: &[PathBuf], options: Options) -> Result<Self, Error> {
         let mut models: Vec<Arc<Model>> = Vec::with_capacity(dirs.len());
         for dir in dirs {
-            let model =
-                Model::load(runtime, dir, options).map_err(|source| Error::Load { dir: dir.clone(), source })?;
+            let model = self.keep_or_load(runtime, dir, options);
+            let model = model.map_err(|source| Error::Load { dir: dir.clone(), source })?;
             if let Some(first) = models.iter().find(|first| first.manifest.name == model.manifest.name) {
                 let name = model.manifest.name.clone();
                 return Err(Error::Duplicate { name, first: first.dir.clone(), second: dir.clone() });
             }
-            models.push(Arc::new(model));
+            models.push(model);
         }
         if models.is_empty() {
             return Err(Error::NoModel);
         }
         models[1..].sort_by(|a, b| a.manifest.name.cmp(&b.manifest.name));
         Ok(Self { models })
+    }
+
+    fn keep_or_load(&self, runtime: &'static Runtime, dir: &Path, options: Options) -> Result<Arc<Model>, onnx::Error> {
+        let manifest = Manifest::load(dir)?;
+        // Read even where the manifest is the same: a network that no longer fits it is a model that cannot be loaded.
+        let network = manifest.read_network(dir)?;
+        let same = |model: &&Arc<Model>| model.dir == dir && model.options == options && *model.manifest == manifest;
+        if let Some(model) = self.models.iter().find(same) {
+            return Ok(Arc::clone(model));
+        }
+        Model::checked(runtime, dir, manifest, network.into(), options).map(Arc::new)
     }
 
     /// The model that a call gets which asks for none.

@@ -1,16 +1,22 @@
-//! The admin port: /livez, /readyz and /metrics over HTTP/1.
+//! The admin port: /livez, /readyz, /metrics and /reload over HTTP/1.
+
+use std::sync::Arc;
 
 use axum::{
     Router,
     extract::State,
     http::{StatusCode, header},
     response::IntoResponse,
-    routing::get,
+    routing::{get, post},
 };
 use metrics_exporter_prometheus::PrometheusHandle;
+use serde_json::json;
 use tokio::sync::watch;
 
-use super::health::Readiness;
+use super::{
+    health::Readiness,
+    reload::{Refused, Reloader, Trigger},
+};
 use crate::telemetry::metrics::process;
 
 /// The text format that Prometheus reads.
@@ -20,15 +26,21 @@ const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 struct Sources {
     readiness: watch::Receiver<Readiness>,
     metrics: PrometheusHandle,
+    reloader: Arc<Reloader>,
 }
 
 /// The routes of the admin port.
-pub(super) fn router(readiness: watch::Receiver<Readiness>, metrics: PrometheusHandle) -> Router {
+pub(super) fn router(
+    readiness: watch::Receiver<Readiness>,
+    metrics: PrometheusHandle,
+    reloader: Arc<Reloader>,
+) -> Router {
     Router::new()
         .route("/livez", get(|| async { "alive\n" }))
         .route("/readyz", get(readyz))
         .route("/metrics", get(prometheus))
-        .with_state(Sources { readiness, metrics })
+        .route("/reload", post(reload))
+        .with_state(Sources { readiness, metrics, reloader })
 }
 
 async fn readyz(State(sources): State<Sources>) -> impl IntoResponse {
@@ -40,6 +52,21 @@ async fn readyz(State(sources): State<Sources>) -> impl IntoResponse {
         }
         Readiness::Failed => (StatusCode::SERVICE_UNAVAILABLE, "inference failed for good; see the logs\n"),
     }
+}
+
+/// 200 with what changed, 422 with why nothing did, as JSON.
+async fn reload(State(sources): State<Sources>) -> impl IntoResponse {
+    let (status, told) = match sources.reloader.reload(Trigger::Admin).await {
+        Ok(told) => (StatusCode::OK, serde_json::to_value(told).unwrap_or_default()),
+        Err(refused) => {
+            let status = match refused {
+                Refused::Draining(_) => StatusCode::SERVICE_UNAVAILABLE,
+                _ => StatusCode::UNPROCESSABLE_ENTITY,
+            };
+            (status, json!({ "result": "refused", "error": refused.to_string() }))
+        }
+    };
+    (status, [(header::CONTENT_TYPE, "application/json")], format!("{told}\n"))
 }
 
 async fn prometheus(State(sources): State<Sources>) -> impl IntoResponse {

@@ -63,7 +63,7 @@ async fn converse(
     if let End::Invalid(problem) = &end {
         tracing::info!(?problem, "the client broke the protocol");
     }
-    status::of_end(end, sessions.limits())
+    status::of_end(end, &sessions.limits())
 }
 
 /// The first message.

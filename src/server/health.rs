@@ -51,6 +51,14 @@ impl Health {
         }
     }
 
+    /// Tells both protocols that inference, which had failed, goes on. Whatever else is the matter stays.
+    pub(super) async fn tell_recovered(&self, journal_writable: bool) {
+        if *self.readiness.borrow() == Readiness::Failed {
+            let now = if journal_writable { Readiness::Ready } else { Readiness::JournalNotWritable };
+            self.tell(now).await;
+        }
+    }
+
     /// Tells /readyz alone: calls are analysed all the same, and gRPC's health speaks of calls.
     pub(super) fn tell_journal(&self, writable: bool) {
         self.readiness.send_modify(|told| match (*told, writable) {

@@ -6,32 +6,37 @@
 use std::{
     io,
     net::SocketAddr,
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
-use metrics_exporter_prometheus::PrometheusHandle;
+use metrics_exporter_prometheus::PrometheusRecorder;
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    config::{self, Config},
-    inference::{self, Worker},
+    config::{Config, Source},
+    decision::Rules,
+    inference,
     journal::{self, Audit, Draft, Feed, Feeder, Journal, Record},
     model::{self, onnx},
-    session::{Engines, Sessions, calibrate},
+    session::{EngineWorker, Engines, Sessions, calibrate},
     telemetry::{Metrics, metrics},
 };
 
 mod admin;
 mod analyze;
 mod convert;
+mod crew;
 mod health;
 pub mod proto;
+mod reload;
 mod rules;
 mod run;
 mod service;
 mod status;
 
+pub use reload::{Loaded, Refused as ReloadRefused, Reloaded, Trigger};
 pub use rules::Error as RulesError;
 
 /// What a server serves by.
@@ -39,11 +44,13 @@ pub struct Deps {
     /// The models in service.
     pub engines: Engines,
     /// What runs them.
-    pub workers: Vec<Worker>,
+    pub workers: Vec<EngineWorker>,
     /// What is measured of calls.
     pub metrics: Metrics,
-    /// Where all that is measured is read.
-    pub exporter: PrometheusHandle,
+    /// Where all that is measured is kept.
+    pub recorder: PrometheusRecorder,
+    /// Where the configuration is read again.
+    pub source: Source,
 }
 
 /// Both ports are taken, and nothing is served yet.
@@ -52,32 +59,33 @@ pub struct Listening {
     grpc_address: SocketAddr,
     admin: TcpListener,
     admin_address: SocketAddr,
-    drain_deadline: Duration,
-    http2: config::Http2,
+    config: Config,
+    source: Source,
     sessions: Sessions,
     feeder: Feeder,
     /// Where the journal says that this server starts, and under which name.
     started: u64,
     node: String,
-    rules: Option<rules::Watched>,
-    workers: Vec<Worker>,
-    exporter: PrometheusHandle,
+    rules: Rules,
+    workers: Vec<EngineWorker>,
+    recorder: Arc<PrometheusRecorder>,
 }
 
 /// A server that serves.
 pub struct Server {
     grpc_address: SocketAddr,
     admin_address: SocketAddr,
-    drain_deadline: Duration,
     sessions: Sessions,
     health: health::Health,
+    reloader: Arc<reload::Reloader>,
+    crew: crew::Crew,
     /// Cancelled when the calls have ended: connections are closed.
     closing: CancellationToken,
     grpc: JoinHandle<()>,
     /// Cancelled when nothing more comes for the journal.
     closing_journal: CancellationToken,
     feeder: JoinHandle<()>,
-    /// The admin port, metrics' upkeep, and who watches over the workers.
+    /// The admin port, metrics' upkeep, and who watches over journal and rules.
     others: Vec<JoinHandle<()>>,
 }
 
@@ -131,7 +139,7 @@ pub struct CutOff {
 
 impl Deps {
     /// Loads ONNX Runtime and the models. Takes seconds.
-    pub fn load(config: &Config) -> Result<Self, Error> {
+    pub fn load(config: &Config, source: Source) -> Result<Self, Error> {
         let runtime = onnx::Runtime::load(config.onnxruntime.library.as_deref())?;
         let registry = model::Registry::load(runtime, &config.models, onnx::Options::default())?;
         let recorder = metrics::recorder();
@@ -139,15 +147,20 @@ impl Deps {
         if config.session.calibrate {
             engines.calibrate(config.inference.max_batch)?;
         }
-        Ok(Self { engines, workers, metrics: Metrics::new(&recorder), exporter: recorder.handle() })
+        Ok(Self { engines, workers, metrics: Metrics::new(&recorder), recorder, source })
     }
 }
 
 impl Server {
-    /// Loads, binds and starts.
+    /// Loads, binds and starts. Models and rules may be read again, the configuration stays.
     pub async fn launch(config: &Config) -> Result<Self, Error> {
+        Self::launch_from(config, Source::fixed(config.clone())).await
+    }
+
+    /// Loads, binds and starts by a configuration that was read from `source`, and can be again.
+    pub async fn launch_from(config: &Config, source: Source) -> Result<Self, Error> {
         let of_loading = config.clone();
-        let loaded = tokio::task::spawn_blocking(move || Deps::load(&of_loading)).await;
+        let loaded = tokio::task::spawn_blocking(move || Deps::load(&of_loading, source)).await;
         let deps = loaded.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
         Ok(Self::bind(config, deps).await?.start().await)
     }
@@ -159,7 +172,8 @@ impl Server {
         let (feed, feeder) = Feed::pair(journal.clone(), options.buffer);
         let limits = config.session.clone();
         let sessions = Sessions::new(limits, config.policy.clone(), deps.engines, deps.metrics, feed);
-        let rules = rules::Watched::start(&config.alerts, &sessions).await?;
+        let rules = rules::read(&config.alerts, sessions.engines().registry()).await?;
+        sessions.set_rules(rules.clone());
         let (grpc, grpc_address) = listen("listen", config.listen).await?;
         let (admin, admin_address) = listen("admin", config.admin).await?;
         let version = env!("CARGO_PKG_VERSION").to_owned();
@@ -173,12 +187,12 @@ impl Server {
             grpc_address,
             admin,
             admin_address,
-            drain_deadline: config.drain_deadline,
-            http2: config.http2.clone(),
+            config: config.clone(),
+            source: deps.source,
             sessions,
             rules,
             workers: deps.workers,
-            exporter: deps.exporter,
+            recorder: Arc::new(deps.recorder),
         })
     }
 
@@ -190,6 +204,14 @@ impl Server {
     /// Where the admin port is.
     pub fn admin(&self) -> SocketAddr {
         self.admin_address
+    }
+
+    /// Reads configuration, models and rules again and takes all of it, or nothing; logged and counted either way.
+    ///
+    /// # Errors
+    /// [`ReloadRefused`] says why everything stays as it was.
+    pub async fn reload(&self, trigger: Trigger) -> Result<Reloaded, ReloadRefused> {
+        Arc::clone(&self.reloader).reload(trigger).await
     }
 
     /// The calls.

@@ -1,17 +1,17 @@
-//! The file of rules: read at start, and again when it changes.
+//! The file of alert rules: read at start, with every reload, and, by one, whenever it changes.
 //!
 //! It is looked at every `alerts.reload_interval` rather than watched: that needs nothing of the system, and also sees a file that a
 //! platform swaps by a link. A file that is wrong is told once, and the rules before stay on.
 
-use std::{io, path::PathBuf, time::Duration};
+use std::{io, path::PathBuf, sync::Arc};
 
 use tokio_util::sync::CancellationToken;
 
+use super::reload::{Reloader, Trigger};
 use crate::{
     config,
     decision::rules::{Invalid, Rules, UnknownEmotion},
-    journal::Audit,
-    session::Sessions,
+    model::Registry,
 };
 
 /// Why there are no rules; the message says where to look.
@@ -46,66 +46,50 @@ pub enum Error {
     },
 }
 
-/// A file of rules that is looked at again and again.
-pub(super) struct Watched {
-    path: PathBuf,
-    interval: Duration,
-    /// What was read last, right or wrong.
-    text: String,
+/// The rules of the configuration, for these models; the shipped ones where it names no file.
+pub(super) async fn read(alerts: &config::Alerts, models: &Registry) -> Result<Rules, Error> {
+    let Some(path) = alerts.rules.clone() else { return Ok(Rules::shipped()) };
+    let text = match tokio::fs::read_to_string(&path).await {
+        Ok(text) => text,
+        Err(source) => return Err(Error::Read { path, source }),
+    };
+    let rules = match Rules::parse(&text) {
+        Ok(rules) => rules,
+        Err(source) => return Err(Error::Invalid { path, source }),
+    };
+    let labels = models.models().iter().flat_map(|model| model.manifest.labels.iter().map(String::as_str));
+    match rules.check_emotions(labels) {
+        Ok(()) => Ok(rules),
+        Err(source) => Err(Error::Emotion { path, source }),
+    }
 }
 
-impl Watched {
-    /// Sets the rules of the configuration; `None` where it names no file and the shipped rules stay on.
-    pub(super) async fn start(alerts: &config::Alerts, sessions: &Sessions) -> Result<Option<Self>, Error> {
-        let Some(path) = alerts.rules.clone() else { return Ok(None) };
-        let read = tokio::fs::read_to_string(&path).await;
-        let text = read.map_err(|source| Error::Read { path: path.clone(), source })?;
-        let watched = Self { path, interval: alerts.reload_interval, text };
-        sessions.set_rules(watched.rules(sessions)?);
-        Ok(Some(watched))
-    }
+/// What they are, for the journal: each rule with its version.
+pub(super) fn version(rules: &Rules) -> String {
+    let named = rules.rules.iter().map(|rule| format!("{} {}", rule.name, rule.version));
+    named.collect::<Vec<_>>().join(", ")
+}
 
-    /// Sets them again whenever the file has changed.
-    pub(super) async fn run(mut self, sessions: Sessions, closing: CancellationToken) {
-        let mut ticks = tokio::time::interval(self.interval);
-        let mut unreadable = false;
-        while closing.run_until_cancelled(ticks.tick()).await.is_some() {
-            match tokio::fs::read_to_string(&self.path).await {
-                Ok(text) if text == self.text => unreadable = false,
-                Ok(text) => {
-                    unreadable = false;
-                    self.text = text;
-                    match self.rules(&sessions) {
-                        Ok(rules) => {
-                            tracing::info!(rules = rules.rules.len(), "alert rules read again");
-                            let named = rules.rules.iter().map(|rule| format!("{} {}", rule.name, rule.version));
-                            let version = named.collect::<Vec<_>>().join(", ");
-                            sessions.set_rules(rules);
-                            sessions.audit(Audit::Reloaded { what: "rules".to_owned(), version });
-                            sessions.metrics().rules_reloads_total.increment("taken");
-                        }
-                        Err(error) => {
-                            tracing::error!(%error, "alert rules refused; the rules before stay on");
-                            sessions.metrics().rules_reloads_total.increment("refused");
-                        }
-                    }
-                }
-                Err(source) => {
-                    if !std::mem::replace(&mut unreadable, true) {
-                        let error = Error::Read { path: self.path.clone(), source };
-                        tracing::error!(%error, "alert rules refused; the rules before stay on");
-                        sessions.metrics().rules_reloads_total.increment("refused");
-                    }
-                }
-            }
+/// Has them read again whenever the file has changed.
+pub(super) async fn watch(reloader: Arc<Reloader>, closing: CancellationToken) {
+    let mut before = look(&reloader).await;
+    loop {
+        let interval = reloader.running().alerts.reload_interval;
+        if closing.run_until_cancelled(tokio::time::sleep(interval)).await.is_none() {
+            return;
+        }
+        let now = look(&reloader).await;
+        if now != before {
+            before = now;
+            // What becomes of it is told by the reload.
+            let _ = Arc::clone(&reloader).reload(Trigger::Rules).await;
         }
     }
+}
 
-    fn rules(&self, sessions: &Sessions) -> Result<Rules, Error> {
-        let rules = Rules::parse(&self.text).map_err(|source| Error::Invalid { path: self.path.clone(), source })?;
-        let models = sessions.engines().models().iter();
-        let labels = models.flat_map(|model| model.manifest.labels.iter().map(String::as_str));
-        rules.check_emotions(labels).map_err(|source| Error::Emotion { path: self.path.clone(), source })?;
-        Ok(rules)
-    }
+/// The file's name and text, and no text while it cannot be read.
+async fn look(reloader: &Reloader) -> Option<(PathBuf, Option<String>)> {
+    let path = reloader.running().alerts.rules.clone()?;
+    let text = tokio::fs::read_to_string(&path).await.ok();
+    Some((path, text))
 }

@@ -3,15 +3,19 @@
 //! The way out, in order: health says NOT_SERVING and new calls are refused; every call gets its summaries and UNAVAILABLE; connections
 //! and the admin port close; the workers end; what waits for the journal is written. All within the drain's deadline, or what is left is cut off.
 
-use std::{any::Any, panic, time::Duration};
+use std::{any::Any, panic, sync::Arc, time::Duration};
 
+use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::{sync::watch, task::JoinHandle, time::Instant};
 use tonic::transport::{self, server::TcpIncoming};
 
 use super::{
-    CancellationToken, CutOff, Listening, PrometheusHandle, Server, Worker, admin,
+    CancellationToken, CutOff, Listening, Server, admin,
+    crew::Crew,
     health::{Health, Readiness},
     proto::{self, emotion_service_server::EmotionServiceServer},
+    reload::Reloader,
+    rules,
     service::Service,
 };
 use crate::{config, session::Sessions};
@@ -31,14 +35,19 @@ impl Listening {
         let health = Health::ready().await;
         let closing = CancellationToken::new();
         let incoming = TcpIncoming::from(self.grpc).with_nodelay(Some(true));
-        let router = router(&self.http2, self.sessions.clone(), &health);
+        let crew = Crew::new(self.sessions.clone(), health.clone());
+        self.workers.into_iter().for_each(|worker| crew.run(worker));
+        let exporter = self.recorder.handle();
+        let running = (self.config.clone(), self.rules);
+        let reloader = Reloader::new(self.source, self.recorder, crew.clone(), self.sessions.clone(), running);
+        let router = router(&self.config.http2, self.sessions.clone(), &health);
         let served = router.serve_with_incoming_shutdown(incoming, closing.clone().cancelled_owned());
-        let admin = axum::serve(self.admin, admin::router(health.readiness(), self.exporter.clone()))
+        let admin = axum::serve(self.admin, admin::router(health.readiness(), exporter.clone(), Arc::clone(&reloader)))
             .with_graceful_shutdown(closing.clone().cancelled_owned());
-        let mut others = vec![
+        let others = vec![
             tokio::spawn(async move { report(admin.await, "the admin port") }),
-            tokio::spawn(upkeep(self.exporter, closing.clone())),
-            tokio::spawn(watch_workers(self.workers, health.clone())),
+            tokio::spawn(upkeep(exporter, closing.clone())),
+            tokio::spawn(rules::watch(Arc::clone(&reloader), closing.clone())),
             tokio::spawn(watch_journal(self.sessions.journal().writable(), health.clone(), closing.clone())),
             tokio::spawn(self.sessions.journal().clone().keep_expiring(closing.clone())),
             tokio::spawn(self.sessions.clone().follow_actions(closing.clone())),
@@ -46,16 +55,14 @@ impl Listening {
         ];
         let closing_journal = CancellationToken::new();
         let feeder = tokio::spawn(self.feeder.run(closing_journal.clone()));
-        if let Some(rules) = self.rules {
-            others.push(tokio::spawn(rules.run(self.sessions.clone(), closing.clone())));
-        }
         tracing::info!(grpc = %self.grpc_address, admin = %self.admin_address, "serving");
         Server {
             grpc_address: self.grpc_address,
             admin_address: self.admin_address,
-            drain_deadline: self.drain_deadline,
             sessions: self.sessions,
             health,
+            reloader,
+            crew,
             closing,
             closing_journal,
             feeder,
@@ -68,7 +75,8 @@ impl Listening {
 impl Server {
     /// Drains, then ends everything. Whatever panicked meanwhile panics here.
     pub async fn stop(self) -> Result<(), CutOff> {
-        let deadline = Instant::now() + self.drain_deadline;
+        let drain_deadline = self.reloader.running().drain_deadline;
+        let deadline = Instant::now() + drain_deadline;
         tracing::info!(legs = self.sessions.live_legs(), "shutting down");
         self.health.tell(Readiness::Draining).await;
         let drained = tokio::time::timeout_at(deadline, self.sessions.drain()).await;
@@ -79,7 +87,11 @@ impl Server {
         self.closing.cancel();
         cut_off |= !join(self.grpc, deadline, &mut panics).await;
         // Only now does nobody hand in any more: unary requests had to be answered too.
-        self.sessions.engines().close();
+        self.sessions.close_engines();
+        match tokio::time::timeout_at(deadline, self.crew.ended()).await {
+            Ok(panic) => panics.extend(panic),
+            Err(_) => cut_off = true,
+        }
         for task in self.others {
             cut_off |= !join(task, deadline, &mut panics).await;
         }
@@ -89,7 +101,7 @@ impl Server {
         if let Some(panic) = panics.into_iter().next() {
             panic::resume_unwind(panic);
         }
-        if cut_off { Err(CutOff { deadline: self.drain_deadline, legs }) } else { Ok(()) }
+        if cut_off { Err(CutOff { deadline: drain_deadline, legs }) } else { Ok(()) }
     }
 }
 
@@ -112,19 +124,6 @@ fn router(http2: &config::Http2, sessions: Sessions, health: &Health) -> tonic::
         .add_service(reflection().build_v1().expect(valid))
         .add_service(reflection().build_v1alpha().expect(valid))
         .add_service(EmotionServiceServer::new(Service::new(sessions)).max_decoding_message_size(MAX_MESSAGE_BYTES))
-}
-
-/// Runs the workers on threads of their own. One that stops for good makes the server unready.
-async fn watch_workers(workers: Vec<Worker>, health: Health) {
-    let running: Vec<_> = workers.into_iter().map(|worker| tokio::task::spawn_blocking(move || worker.run())).collect();
-    let ended = running.into_iter().map(|worker| async {
-        match worker.await {
-            Ok(Ok(())) => {}
-            Ok(Err(_stopped)) => health.tell(Readiness::Failed).await,
-            Err(error) => panic::resume_unwind(error.into_panic()),
-        }
-    });
-    futures_util::future::join_all(ended).await;
 }
 
 /// Tells whether the journal can be written.

@@ -67,12 +67,13 @@ impl Sessions {
     }
 
     async fn classify_recording(&self, recording: Recording) -> Result<Classification, Refusal> {
-        let engine = Arc::clone(self.engine_for(recording.model.as_deref())?);
+        let terms = self.terms();
+        let engine = self.engine_for(&terms, recording.model.as_deref())?;
         let Recording { role, notice_given, consent, encoding, sample_rate_hz, .. } = recording;
-        let permits = self.shared.policy.judge_call(&[Circumstances { role, notice_given, consent }])?;
-        let limits = self.limits();
+        let permits = terms.policy.judge_call(&[Circumstances { role, notice_given, consent }])?;
+        let limits = &terms.limits;
         let full = |_| Refusal::Full { what: "classifications", limit: limits.max_classifications };
-        let _place = self.shared.classifications.try_acquire().map_err(full)?;
+        let _place = terms.classifications.try_acquire().map_err(full)?;
         let manifest = Arc::clone(&engine.model.manifest);
         let legs = permits.into_iter().map(|permit| LegOptions { leg_id: String::new(), role, permit }).collect();
         // Rules are for calls: a recording is judged as a whole.

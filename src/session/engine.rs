@@ -1,7 +1,7 @@
 //! The models in service, each with what runs it.
 
 use std::{
-    sync::{Arc, OnceLock},
+    sync::{Arc, OnceLock, Weak},
     time::Duration,
 };
 
@@ -26,8 +26,20 @@ pub struct Engine {
     pub inference: Handle,
     /// What is measured of it.
     pub metrics: ModelMetrics,
+    /// How it is run.
+    options: inference::Options,
     /// What its calls weigh, once it was measured.
     cost: OnceLock<Cost>,
+}
+
+/// A worker that is to be run, and the engine that it is of; it ends when the engine is gone.
+pub struct EngineWorker {
+    /// It.
+    pub worker: Worker,
+    /// Its engine.
+    pub engine: Weak<Engine>,
+    /// The model's name.
+    pub model: String,
 }
 
 /// The models in service, each with what runs it. Never empty.
@@ -39,6 +51,11 @@ pub struct Engines {
 }
 
 impl Engine {
+    /// Whether it is known what its calls weigh.
+    pub fn is_measured(&self) -> bool {
+        self.cost.get().is_some()
+    }
+
     /// The weight of a leg with this stride, in windows a second.
     pub fn windows_per_second(&self, stride: Duration) -> f64 {
         self.cost.get().copied().unwrap_or_default().of(stride)
@@ -53,16 +70,40 @@ impl Engines {
         options: inference::Options,
         recorder: &dyn Recorder,
         backend: impl Fn(&Arc<Model>) -> B,
-    ) -> Result<(Self, Vec<Worker>), inference::Invalid> {
-        let mut workers = Vec::with_capacity(registry.models().len());
+    ) -> Result<(Self, Vec<EngineWorker>), inference::Invalid> {
+        let none = Self { registry: Registry::default(), engines: Vec::new(), measured: OnceLock::new() };
+        none.renewed(registry, options, recorder, backend)
+    }
+
+    /// Engines for other models. Those of these that are the same, are to be run alike and did not fail are kept, with their workers;
+    /// what was measured stays.
+    pub fn renewed<B: Backend>(
+        &self,
+        registry: Registry,
+        options: inference::Options,
+        recorder: &dyn Recorder,
+        backend: impl Fn(&Arc<Model>) -> B,
+    ) -> Result<(Self, Vec<EngineWorker>), inference::Invalid> {
+        let mut workers = Vec::new();
         let mut engines = Vec::with_capacity(registry.models().len());
         for model in registry.models() {
+            let fits = |engine: &&Arc<Engine>| {
+                Arc::ptr_eq(&engine.model, model) && engine.options == options && engine.inference.failure().is_none()
+            };
+            if let Some(engine) = self.engines.iter().find(fits) {
+                engines.push(Arc::clone(engine));
+                continue;
+            }
             let metrics = ModelMetrics::new(recorder, &model.manifest.name, &model.manifest.labels);
             let (inference, worker) = inference::pair(options, inference_metrics(&metrics), backend(model))?;
-            workers.push(worker);
-            engines.push(Arc::new(Engine { model: Arc::clone(model), inference, metrics, cost: OnceLock::new() }));
+            let before = self.engines.iter().find(|engine| engine.model.manifest.name == model.manifest.name);
+            let cost = before.map(|engine| engine.cost.clone()).unwrap_or_default();
+            let engine = Arc::new(Engine { model: Arc::clone(model), inference, metrics, options, cost });
+            let model = model.manifest.name.clone();
+            workers.push(EngineWorker { worker, engine: Arc::downgrade(&engine), model });
+            engines.push(engine);
         }
-        Ok((Self { registry, engines, measured: OnceLock::new() }, workers))
+        Ok((Self { registry, engines, measured: self.measured.clone() }, workers))
     }
 
     /// Measures what this machine carries, and what each model's calls weigh; `batch` windows are run at once. Takes about a second a
@@ -103,6 +144,16 @@ impl Engines {
     /// The models, the default first, then by name.
     pub fn models(&self) -> &[Arc<Model>] {
         self.registry.models()
+    }
+
+    /// The models as a registry, which the next is made of.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// The engines, in the same order.
+    pub fn all(&self) -> &[Arc<Engine>] {
+        &self.engines
     }
 
     /// The model of this name; the default when none, or an empty one, is given.

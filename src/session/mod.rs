@@ -27,7 +27,7 @@ use std::{
     future::Future,
     panic::AssertUnwindSafe,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -35,7 +35,6 @@ use std::{
 
 use arc_swap::ArcSwap;
 use futures_util::FutureExt as _;
-use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -63,15 +62,17 @@ mod registry;
 mod spread;
 mod stream;
 mod supervise;
+mod terms;
 
 pub use board::{LiveCall, LiveLeg, OpenAlert};
 pub use classify::{Classification, Recording};
-pub use engine::{Engine, Engines};
+pub use engine::{Engine, EngineWorker, Engines};
 pub use message::{AcknowledgedLeg, Acknowledgement, Message};
 pub use open::Session;
 pub use registry::Live;
 pub use stream::{End, Fault, Input};
 pub use supervise::{Denied, Forgotten};
+pub use terms::Terms;
 
 /// What a call asks for. Every value is in the range that [`crate::call`] takes.
 #[derive(Debug, Clone)]
@@ -154,9 +155,10 @@ pub struct Sessions {
 }
 
 struct Shared {
-    limits: config::Session,
-    policy: Policy,
-    engines: Engines,
+    /// What new calls are taken by.
+    terms: ArcSwap<Terms>,
+    /// What served under terms before these, and may serve legs still. Locked while terms are exchanged.
+    retired: Mutex<Vec<Weak<Engine>>>,
     rules: Arc<ArcSwap<Rules>>,
     registry: Arc<registry::Registry>,
     spread: Mutex<spread::Spread>,
@@ -168,21 +170,20 @@ struct Shared {
     draining: CancellationToken,
     tasks: TaskTracker,
     panic: Mutex<Option<Box<dyn Any + Send>>>,
-    classifications: Semaphore,
     next_leg: AtomicU64,
 }
 
 impl Sessions {
     /// None yet, under the rules that are shipped.
     pub fn new(limits: config::Session, policy: Policy, engines: Engines, metrics: Metrics, feed: Feed) -> Self {
-        metrics.load_limit.set(engines.windows_per_second(&limits));
+        let terms = Terms::new(limits, policy, engines);
+        metrics.load_limit.set(terms.windows_per_second());
         let shared = Shared {
-            registry: Arc::new(registry::Registry::new(limits.max_legs, engines.windows_per_second(&limits))),
+            registry: Arc::new(registry::Registry::new(terms.limits.max_legs, terms.windows_per_second())),
             spread: Mutex::default(),
             began: Instant::now(),
-            classifications: Semaphore::new(limits.max_classifications),
-            policy,
-            engines,
+            terms: ArcSwap::from_pointee(terms),
+            retired: Mutex::default(),
             rules: Arc::new(ArcSwap::from_pointee(Rules::shipped())),
             metrics,
             feed,
@@ -191,19 +192,8 @@ impl Sessions {
             tasks: TaskTracker::new(),
             panic: Mutex::new(None),
             next_leg: AtomicU64::new(0),
-            limits,
         };
         Self { shared: Arc::new(shared) }
-    }
-
-    /// Under what policy calls are taken.
-    pub fn policy(&self) -> &Policy {
-        &self.shared.policy
-    }
-
-    /// The models and what runs them.
-    pub fn engines(&self) -> &Engines {
-        &self.shared.engines
     }
 
     /// Goes on under other rules: calls that live take them with their next audio.
@@ -214,11 +204,6 @@ impl Sessions {
     /// What is measured.
     pub fn metrics(&self) -> &Metrics {
         &self.shared.metrics
-    }
-
-    /// What a call may take.
-    pub fn limits(&self) -> &config::Session {
-        &self.shared.limits
     }
 
     /// Legs that are live.
@@ -262,18 +247,6 @@ impl Sessions {
         self.shared.tasks.close();
         self.shared.tasks.wait().await;
         self.shared.panic.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-
-    /// What the policy and the server's state say before anything is taken.
-    fn engine_for(&self, model: Option<&str>) -> Result<&Arc<Engine>, Refusal> {
-        if self.shared.draining.is_cancelled() {
-            return Err(Refusal::Draining);
-        }
-        let engine = self.shared.engines.get(model)?;
-        if engine.inference.failure().is_some() {
-            return Err(Refusal::Failed);
-        }
-        Ok(engine)
     }
 
     /// Numbers for so many legs that no other has; the first of them.

@@ -55,8 +55,9 @@ impl Sessions {
     }
 
     fn admit(&self, request: &Request) -> Result<Session, Refusal> {
-        let engine = Arc::clone(self.engine_for(request.model.as_deref())?);
-        let permits = self.shared.policy.judge_call(&request.circumstances())?;
+        let terms = self.terms();
+        let engine = self.engine_for(&terms, request.model.as_deref())?;
+        let permits = terms.policy.judge_call(&request.circumstances())?;
         let session_id = Uuid::new_v4();
         let leg_ids = request.legs.iter().map(|leg| leg.leg_id.as_str());
         let analysed = permits.iter().filter(|permit| permit.is_ok()).count();
@@ -92,7 +93,7 @@ impl Sessions {
             warnings: warnings(manifest, request.sample_rate_hz, &acknowledged),
             legs: acknowledged,
         };
-        let limits = self.limits();
+        let limits = &terms.limits;
         let options = Options {
             session_id: session_id.to_string(),
             tags: request.tags.clone(),

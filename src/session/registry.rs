@@ -14,10 +14,10 @@ use super::Refusal;
 pub(super) struct Registry {
     legs: DashMap<Key, Uuid>,
     taken: AtomicUsize,
-    limit: usize,
+    limit: AtomicUsize,
     /// Thousandths of a window a second.
     load: AtomicU64,
-    most_load: u64,
+    most_load: AtomicU64,
 }
 
 /// Call and leg.
@@ -48,8 +48,19 @@ pub(super) struct Slots {
 impl Registry {
     /// Room for so many legs, and for what needs so many windows a second.
     pub(super) fn new(limit: usize, windows_per_second: f64) -> Self {
-        let most_load = thousandths(windows_per_second);
-        Self { legs: DashMap::new(), taken: AtomicUsize::new(0), limit, load: AtomicU64::new(0), most_load }
+        Self {
+            legs: DashMap::new(),
+            taken: AtomicUsize::new(0),
+            limit: AtomicUsize::new(limit),
+            load: AtomicU64::new(0),
+            most_load: AtomicU64::new(thousandths(windows_per_second)),
+        }
+    }
+
+    /// Makes room for so many from now on. What is live beyond stays.
+    pub(super) fn set_limits(&self, limit: usize, windows_per_second: f64) {
+        self.limit.store(limit, Ordering::Relaxed);
+        self.most_load.store(thousandths(windows_per_second), Ordering::Relaxed);
     }
 
     /// Legs that are live.
@@ -64,7 +75,7 @@ impl Registry {
 
     /// The most of them.
     pub(super) fn most_windows_per_second(&self) -> f64 {
-        self.most_load as f64 / 1000.0
+        self.most_load.load(Ordering::Relaxed) as f64 / 1000.0
     }
 
     /// Takes all of these legs, which need so many windows a second together, or none.
@@ -92,13 +103,15 @@ impl Registry {
             }
             slots.keys.push(key);
         }
-        let fits = |taken: usize| taken.checked_add(legs).filter(|taken| *taken <= self.limit);
+        let limit = self.limit.load(Ordering::Relaxed);
+        let fits = |taken: usize| taken.checked_add(legs).filter(|taken| *taken <= limit);
         if self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_err() {
-            return Err(Refusal::Full { what: "legs", limit: self.limit });
+            return Err(Refusal::Full { what: "legs", limit });
         }
         slots.places = legs;
         let load = thousandths(windows_per_second);
-        let fits = |taken: u64| taken.checked_add(load).filter(|taken| *taken <= self.most_load);
+        let most_load = self.most_load.load(Ordering::Relaxed);
+        let fits = |taken: u64| taken.checked_add(load).filter(|taken| *taken <= most_load);
         if self.load.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_err() {
             return Err(Refusal::Busy { windows_per_second: self.most_windows_per_second() });
         }
@@ -158,6 +171,19 @@ mod tests {
         drop((one, two));
         take(&registry, "b", &["x", "y"]).unwrap();
     }
+
+    #[test]
+    fn limits_may_change_while_legs_are_live() {
+        let registry = Arc::new(Registry::new(2, 100.0));
+        let live = take(&registry, "a", &["x", "y"]).unwrap();
+        registry.set_limits(1, 100.0);
+        assert!(matches!(take(&registry, "b", &["x"]), Err(Refusal::Full { limit: 1, .. })));
+        registry.set_limits(9, 5.0);
+        assert!(matches!(take(&registry, "b", &["x"]), Err(Refusal::Busy { .. })));
+        registry.set_limits(9, 6.0);
+        drop((take(&registry, "b", &["x"]).unwrap(), live));
+    }
+
     #[test]
     fn a_leg_with_a_short_stride_weighs_more() {
         let registry = Arc::new(Registry::new(100, 8.0));

@@ -11,8 +11,10 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusRecorder
 
 mod journal;
 pub mod process;
+mod reload;
 
 pub use journal::{ENTRY_KINDS, JOURNAL_FAILURES, JournalMetrics};
+pub use reload::{RELOAD_RESULTS, ReloadMetrics};
 
 const LEGS_LIVE: &str = "undertone_legs_live";
 const LEGS_BYTES: &str = "undertone_legs_bytes";
@@ -26,7 +28,6 @@ const EVENTS_DROPPED: &str = "undertone_events_dropped_total";
 const AUDIO_RECEIVED: &str = "undertone_audio_received_seconds_total";
 const PROCESSING_LATENCY: &str = "undertone_processing_latency_seconds";
 const ALERTS: &str = "undertone_alerts_total";
-const RULES_RELOADS: &str = "undertone_rules_reloads_total";
 const CLASSIFICATIONS: &str = "undertone_classifications_total";
 const WINDOWS: &str = "undertone_windows_total";
 const QUEUE: &str = "undertone_queue_windows";
@@ -59,8 +60,6 @@ pub const NOT_SCORED_REASONS: [&str; 12] = [
 pub const UNCERTAIN: &str = "uncertain";
 /// What becomes of an alert.
 pub const ALERT_STATES: [&str; 4] = ["FIRING", "ACKNOWLEDGED", "SNOOZED", "RESOLVED"];
-/// What becomes of a file of alert rules that changed.
-const RELOADS: [&str; 2] = ["taken", "refused"];
 /// What became of a window.
 const WINDOW_OUTCOMES: [&str; 4] = ["scored", "shed", "cancelled", "failed"];
 
@@ -96,8 +95,8 @@ pub struct Metrics {
     pub journal: JournalMetrics,
     /// Changes of alerts, by [`ALERT_STATES`].
     pub alerts_total: Counters,
-    /// Files of alert rules that were read again: "taken" or "refused".
-    pub rules_reloads_total: Counters,
+    /// What is measured of configurations that are read again.
+    pub reload: ReloadMetrics,
 }
 
 /// What is measured of one model. Made once a model in service.
@@ -129,7 +128,7 @@ pub struct ModelMetrics {
 pub struct Counters(Vec<(String, Counter)>);
 
 /// Counts as live while it is held.
-pub struct Live([(Gauge, f64); 3]);
+pub struct Live(Vec<(Gauge, f64)>);
 
 /// Adds durations up and counts whole seconds of them.
 pub struct Seconds {
@@ -177,19 +176,17 @@ impl Metrics {
             classifications_total: from.counter(CLASSIFICATIONS, "Recordings classified."),
             journal: JournalMetrics::new(recorder),
             alerts_total: from.counters(ALERTS, "Changes of alerts, by the state they led to.", "state", &ALERT_STATES),
-            rules_reloads_total: from.counters(RULES_RELOADS, "Changed files of alert rules.", "result", &RELOADS),
+            reload: ReloadMetrics::new(recorder),
         }
     }
 
     /// Counts so many legs, which need so many windows a second and keep so much, as live while the guard is held.
     pub fn live(&self, legs: usize, windows_per_second: f64, bytes: usize) -> Live {
-        let parts = [
+        Live::of(vec![
             (self.legs_live.clone(), legs as f64),
             (self.load.clone(), windows_per_second),
             (self.legs_bytes.clone(), bytes as f64),
-        ];
-        parts.iter().for_each(|(gauge, amount)| gauge.increment(*amount));
-        Live(parts)
+        ])
     }
 
     /// Takes durations of received audio.
@@ -227,6 +224,13 @@ impl Counters {
         if let Some((_, counter)) = self.0.iter().find(|(bound, _)| bound == value) {
             counter.increment(1);
         }
+    }
+}
+
+impl Live {
+    fn of(parts: Vec<(Gauge, f64)>) -> Self {
+        parts.iter().for_each(|(gauge, amount)| gauge.increment(*amount));
+        Self(parts)
     }
 }
 

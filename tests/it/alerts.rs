@@ -30,7 +30,7 @@ fn restless() -> String {
 }
 
 /// A rule that any speech fires, whatever the model makes of it.
-fn always() -> String {
+pub(crate) fn always() -> String {
     format!("[[rule]]\nname = 'speech'\nemotions = {LABELS:?}\nenter = 0.5\ngrace_seconds = 0.0\n")
 }
 
@@ -72,7 +72,7 @@ fn alerts(responses: &[Response]) -> Vec<&Alert> {
 }
 
 /// Puts a file in place at once: half of one must not be read.
-fn put(path: &Path, text: &str) {
+pub(crate) fn put(path: &Path, text: &str) {
     let beside = path.with_extension("new");
     fs::write(&beside, text).unwrap();
     fs::rename(beside, path).unwrap();
@@ -170,7 +170,7 @@ async fn a_live_call_takes_rules_that_changed_and_keeps_those_before_a_wrong_fil
     call.speak(&voice(3.0)).await;
     while call.event().await.smoothed.is_none() {}
     put(&rules, &always());
-    eventually!(harness.metric("undertone_rules_reloads_total{result=\"taken\"}"), "1");
+    eventually!(harness.metric("undertone_reloads_total{result=\"taken\"}"), "1");
     call.speak(&voice(4.0)).await;
     let alert = loop {
         match call.next().await {
@@ -182,7 +182,7 @@ async fn a_live_call_takes_rules_that_changed_and_keeps_those_before_a_wrong_fil
     assert_eq!((alert.rule.as_str(), alert.reason()), ("speech", AlertReason::Rose));
 
     put(&rules, &always().replace("enter", "entre"));
-    eventually!(harness.metric("undertone_rules_reloads_total{result=\"refused\"}"), "1");
+    eventually!(harness.metric("undertone_reloads_total{result=\"refused\"}"), "1");
     call.speak(&voice(2.0)).await;
     let closed = call.end().await;
     let told: Vec<_> = alerts(&closed.responses).into_iter().map(|alert| (alert.state(), alert.reason())).collect();

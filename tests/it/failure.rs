@@ -5,7 +5,10 @@ use std::{fs, sync::Arc};
 use tonic::Code;
 use undertone::{
     model::{Classifier, Error, Model},
-    server::proto::{AnalyzeConfig, EndReason, NotScoredReason, emotion_event::Outcome},
+    server::{
+        Trigger,
+        proto::{AnalyzeConfig, EndReason, NotScoredReason, emotion_event::Outcome},
+    },
 };
 
 use crate::harness::{Harness, config, customer, tiny, voice};
@@ -61,5 +64,12 @@ async fn a_model_that_fails_ends_its_calls_and_harms_no_other() {
     let closed = good.end().await;
     assert!(closed.status.is_ok(), "{closed:?}");
     assert!(closed.summaries(EndReason::Completed)[0].scored_windows >= 3);
+
+    // The accelerator is back: reading the models again makes the failed one anew.
+    harness.server.reload(Trigger::Admin).await.unwrap();
+    eventually!(harness.get("/readyz").0, 200);
+    let mended = harness.call(of_broken("mended")).await;
+    mended.speak(&voice(3.0)).await;
+    assert!(mended.end().await.summaries(EndReason::Completed)[0].scored_windows >= 3);
     harness.stop().await;
 }

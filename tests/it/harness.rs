@@ -17,7 +17,7 @@ use tonic::{
 };
 use undertone::{
     audio::{Encoding, codec},
-    config::Config,
+    config::{Config, Source},
     inference::Backend,
     model::{
         Model, Registry,
@@ -117,11 +117,17 @@ impl Harness {
         let registry = Registry::load(runtime, &config.models, Options::default()).unwrap();
         let recorder = metrics::recorder();
         let (engines, workers) = Engines::new(registry, config.inference.options(), &recorder, backend).unwrap();
-        let deps = Deps { engines, workers, metrics: Metrics::new(&recorder), exporter: recorder.handle() };
+        let deps = Deps {
+            engines,
+            workers,
+            metrics: Metrics::new(&recorder),
+            recorder,
+            source: Source::fixed(config.clone()),
+        };
         Self::of(Server::bind(config, deps).await.unwrap().start().await).await
     }
 
-    async fn of(server: Server) -> Self {
+    pub(crate) async fn of(server: Server) -> Self {
         let client = EmotionServiceClient::new(connect(server.grpc()).await);
         Self { server, client }
     }
@@ -321,9 +327,14 @@ fn encoded(samples: impl Iterator<Item = f32>) -> Vec<u8> {
 
 /// Status and body of a page.
 pub(crate) fn get(address: SocketAddr, path: &str) -> (u16, String) {
+    ask(address, "GET", path)
+}
+
+/// Status and body of the answer to a request without a body.
+pub(crate) fn ask(address: SocketAddr, method: &str, path: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
+    write!(stream, "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
     let mut response = String::new();
     stream.read_to_string(&mut response).unwrap();
     let status = response.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap();

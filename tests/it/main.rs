@@ -29,6 +29,7 @@ mod nats;
 mod people;
 mod reflection;
 mod refusals;
+mod reload;
 mod roles;
 mod slow_reader;
 mod startup;

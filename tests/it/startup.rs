@@ -166,8 +166,13 @@ impl Program {
 
     /// The same, with these variables.
     pub(crate) fn start_with(variables: &[(&str, &str)]) -> (Self, SocketAddr, SocketAddr) {
+        Self::start_on(&tiny(), variables)
+    }
+
+    /// The same, on another model.
+    pub(crate) fn start_on(model: &Path, variables: &[(&str, &str)]) -> (Self, SocketAddr, SocketAddr) {
         let mut command = undertone();
-        command.arg("--model").arg(tiny()).envs(variables.iter().copied());
+        command.arg("--model").arg(model).envs(variables.iter().copied());
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
@@ -177,7 +182,11 @@ impl Program {
         (Self(child), grpc, admin)
     }
 
-    fn signal(&self, name: &str) {
+    pub(crate) fn id(&self) -> u32 {
+        self.0.id()
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
         let pid = self.0.id().to_string();
         assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
     }

@@ -1,0 +1,301 @@
+//! Models, configuration and rules read again while calls are live.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+use undertone::{
+    config::{Flags, Source},
+    model::Manifest,
+    server::{
+        Server, Trigger,
+        proto::{
+            AlertReason, EmotionEvent, EndReason, GetModelRequest, ListModelsRequest, Model,
+            analyze_response::Message as Response, emotion_event::Outcome,
+        },
+    },
+};
+
+use crate::{
+    alerts::{always, put},
+    harness::{Call, Closed, Harness, ask, config, customer, get, tiny, voice},
+    startup::Program,
+};
+
+/// A folder with the tiny model, which can be given other versions.
+struct Folder(TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        let folder = Self(tempfile::tempdir().unwrap());
+        fs::copy(tiny().join("model.onnx"), folder.path().join("model.onnx")).unwrap();
+        folder.version("1", 1.5);
+        folder
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// Gives it another version, which is less sure of itself the higher its temperature is.
+    fn version(&self, version: &str, temperature: f32) {
+        let mut manifest = Manifest::load(&tiny()).unwrap();
+        manifest.version = version.to_owned();
+        manifest.calibration.temperature = temperature;
+        manifest.save(self.path()).unwrap();
+    }
+}
+
+/// A server of the folder's model.
+async fn serve(folder: &Folder) -> Harness {
+    Harness::with(|config| config.models = vec![folder.path().to_owned()]).await
+}
+
+/// Posts to /reload; the status, and the answer's JSON.
+async fn reload(harness: &Harness) -> (u16, Value) {
+    let admin = harness.server.admin();
+    let asked = tokio::task::spawn_blocking(move || ask(admin, "POST", "/reload"));
+    let (status, body) = asked.await.unwrap();
+    (status, serde_json::from_str(&body).unwrap_or_else(|error| panic!("{error}: {body}")))
+}
+
+async fn acknowledged(harness: &Harness, call_id: &str) -> (Call, Model) {
+    let mut call = harness.call(customer(call_id)).await;
+    let Some(Ok(Response::Acknowledgement(told))) = call.next().await else { panic!("no acknowledgement") };
+    (call, told.model.unwrap())
+}
+
+async fn current(harness: &Harness) -> Model {
+    let mut client = harness.client.clone();
+    let listed = client.list_models(ListModelsRequest {}).await.unwrap().into_inner().models;
+    let got = client.get_model(GetModelRequest::default()).await.unwrap().into_inner().model.unwrap();
+    assert_eq!(listed.first(), Some(&got));
+    got
+}
+
+fn confidences(closed: &Closed) -> Vec<f32> {
+    let confidence = |event: &&EmotionEvent| match &event.outcome {
+        Some(Outcome::Emotion(emotion)) => Some(emotion.confidence),
+        _ => None,
+    };
+    closed.events().iter().filter_map(confidence).collect()
+}
+
+fn running(harness: &Harness) -> String {
+    harness.metric("undertone_models_running")
+}
+
+fn counted(harness: &Harness, result: &str) -> String {
+    harness.metric(&format!("undertone_reloads_total{{result=\"{result}\"}}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leg_finishes_on_its_model_while_new_ones_get_the_new() {
+    let folder = Folder::new();
+    let harness = serve(&folder).await;
+    let undisturbed = {
+        let call = harness.acknowledged("undisturbed").await;
+        call.speak(&voice(6.0)).await;
+        confidences(&call.end().await)
+    };
+    let (call, model) = acknowledged(&harness, "old").await;
+    assert_eq!(model.version, "1");
+    call.speak(&voice(6.0)[..3 * 8000]).await;
+    folder.version("2", 4.0);
+    let (status, told) = reload(&harness).await;
+    assert_eq!((status, &told["result"]), (200, &Value::from("taken")), "{told}");
+    assert_eq!((&told["models"][0]["version"], &told["models"][0]["loaded"]), (&"2".into(), &true.into()));
+    let now = current(&harness).await;
+    assert_eq!((now.version.as_str(), now.temperature), ("2", 4.0));
+    let (other, model) = acknowledged(&harness, "new").await;
+    assert_eq!(model.version, "2");
+    assert_eq!(running(&harness), "2");
+    call.speak(&voice(6.0)[3 * 8000..]).await;
+    other.speak(&voice(6.0)).await;
+    let (old, new) = (call.end().await, other.end().await);
+    old.summaries(EndReason::Completed);
+    assert_eq!(confidences(&old), undisturbed, "as if nothing had happened");
+    let (old, new) = (confidences(&old), confidences(&new));
+    assert!(new.len() == old.len() && new.last() < old.last(), "the hotter model is less sure: {new:?}, {old:?}");
+    eventually!(running(&harness), "1");
+    assert_eq!((counted(&harness, "taken"), counted(&harness, "refused")), ("1".to_owned(), "0".to_owned()));
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bad_model_is_refused_and_the_old_one_stays() {
+    let folder = Folder::new();
+    let harness = serve(&folder).await;
+    let (call, _) = acknowledged(&harness, "live").await;
+    call.speak(&voice(2.0)).await;
+    let network = folder.path().join("model.onnx");
+    let whole = fs::read(&network).unwrap();
+    folder.version("2", 1.0);
+    fs::write(&network, &whole[..whole.len() / 2]).unwrap();
+    let (status, told) = reload(&harness).await;
+    let error = told["error"].as_str().unwrap();
+    assert_eq!((status, &told["result"]), (422, &Value::from("refused")));
+    assert!(error.contains(&*folder.path().to_string_lossy()) && error.contains("SHA-256"), "{error}");
+    assert_eq!((current(&harness).await.version.as_str(), running(&harness).as_str()), ("1", "1"));
+    assert_eq!(harness.metric("undertone_last_reload_successful"), "0");
+    assert_eq!(harness.get("/readyz").0, 200);
+    let (new, model) = acknowledged(&harness, "new").await;
+    assert_eq!(model.version, "1");
+    for call in [call, new] {
+        call.speak(&voice(2.0)).await;
+        assert!(!call.end().await.events().is_empty());
+    }
+    fs::write(&network, &whole).unwrap();
+    assert_eq!(reload(&harness).await.0, 200);
+    assert_eq!(current(&harness).await.version, "2");
+    assert_eq!(harness.metric("undertone_last_reload_successful"), "1");
+    harness.stop().await;
+}
+
+/// A server by a file of configuration.
+async fn serve_by(file: &Path, folder: &Folder) -> Harness {
+    let config = config();
+    let flags = Flags { listen: Some(config.listen), admin: Some(config.admin), ..Flags::default() };
+    let source = Source::new(Some(file.to_owned()), flags, vec![folder.path().to_owned()]);
+    Harness::of(Server::launch_from(&source.read().unwrap(), source).await.unwrap()).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_configuration_is_taken_whole_or_refused_and_what_needs_a_restart_is_named() {
+    let folder = Folder::new();
+    let file = folder.path().join("undertone.toml");
+    fs::write(&file, "[session]\nmax_legs = 2\n").unwrap();
+    let harness = serve_by(&file, &folder).await;
+    assert_eq!(reload(&harness).await.1["result"], "unchanged");
+
+    for (text, part) in [("[session]\nmax_leg = 1\n", "max_leg"), ("[session]\nmax_legs = 0\n", "session.max_legs")] {
+        fs::write(&file, text).unwrap();
+        let (status, told) = reload(&harness).await;
+        assert!(status == 422 && told["error"].as_str().unwrap().contains(part), "{told}");
+    }
+    // Good but for the rules: nothing of it is taken.
+    fs::write(&file, "[session]\nmax_legs = 1\n[alerts]\nrules = '/no/such/rules.toml'\n").unwrap();
+    let (status, told) = reload(&harness).await;
+    assert!(status == 422 && told["error"].as_str().unwrap().contains("/no/such/rules.toml"), "{told}");
+    let both = [acknowledged(&harness, "a").await.0, acknowledged(&harness, "b").await.0];
+
+    fs::write(&file, "[session]\nmax_legs = 3\n[policy]\nrequire_notice = false\n[journal]\nbuffer = 99\n").unwrap();
+    let (status, told) = reload(&harness).await;
+    assert_eq!(status, 200, "{told}");
+    assert_eq!(told["changed"], serde_json::json!(["policy.require_notice", "session.max_legs"]));
+    assert_eq!(told["needs_restart"], serde_json::json!(["journal.buffer"]));
+    assert_eq!((&told["models"][0]["loaded"], running(&harness).as_str()), (&false.into(), "1"));
+    let mut unannounced = customer("c");
+    unannounced.notice = None;
+    let mut call = harness.call(unannounced).await;
+    assert!(matches!(call.next().await, Some(Ok(Response::Acknowledgement(_)))), "a third leg, without notice");
+    drop((call, both));
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rules_that_changed_are_taken_by_the_same_reload() {
+    let folder = Folder::new();
+    let rules = folder.path().join("rules.toml");
+    fs::write(&rules, "").unwrap();
+    let harness = Harness::with(|config| {
+        config.models = vec![folder.path().to_owned()];
+        config.alerts.rules = Some(rules.clone());
+        // The file is not looked at meanwhile.
+        config.alerts.reload_interval = Duration::from_secs(3600);
+    })
+    .await;
+    let mut call = harness.acknowledged("c").await;
+    call.speak(&voice(3.0)).await;
+    call.event().await;
+    put(&rules, &always());
+    let told = harness.server.reload(Trigger::Signal).await.unwrap();
+    assert!(told.rules_changed && told.changed.is_empty() && told.models.iter().all(|model| !model.loaded), "{told:?}");
+    call.speak(&voice(4.0)).await;
+    let closed = call.end().await;
+    let fired =
+        |response: &&Response| matches!(response, Response::Alert(alert) if alert.reason() == AlertReason::Rose);
+    assert_eq!(closed.responses.iter().filter(fired).count(), 1);
+    put(&rules, &always().replace("enter", "entre"));
+    let refused = harness.server.reload(Trigger::Signal).await.unwrap_err().to_string();
+    assert!(refused.contains("entre"), "{refused}");
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reloads_at_the_same_time_take_turns() {
+    let folder = Folder::new();
+    let harness = serve(&folder).await;
+    let (call, _) = acknowledged(&harness, "live").await;
+    call.speak(&voice(2.0)).await;
+    folder.version("2", 2.0);
+    let reloads = futures_util::future::join_all((0..8).map(|_| reload(&harness))).await;
+    let results: Vec<&Value> = reloads.iter().map(|(_, told)| &told["result"]).collect();
+    assert_eq!(results.iter().filter(|result| **result == "taken").count(), 1, "{results:?}");
+    assert_eq!(results.iter().filter(|result| **result == "unchanged").count(), 7, "{results:?}");
+    assert!(reloads.iter().all(|(status, told)| *status == 200 && told["models"][0]["version"] == "2"));
+    assert_eq!(running(&harness), "2");
+    assert!(call.end().await.status.is_ok());
+    eventually!(running(&harness), "1");
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drain_after_a_reload_ends_the_legs_of_both_models() {
+    let folder = Folder::new();
+    let harness = serve(&folder).await;
+    let (old, _) = acknowledged(&harness, "old").await;
+    folder.version("2", 2.0);
+    assert_eq!(reload(&harness).await.0, 200);
+    let (new, _) = acknowledged(&harness, "new").await;
+    old.speak(&voice(2.0)).await;
+    new.speak(&voice(2.0)).await;
+    let ended = tokio::spawn(async { (old.closed().await, new.closed().await) });
+    harness.stop().await;
+    let (old, new) = ended.await.unwrap();
+    old.summaries(EndReason::Draining);
+    new.summaries(EndReason::Draining);
+}
+
+/// Threads of this process that run windows.
+fn inference_threads(id: u32) -> usize {
+    let name = |task: fs::DirEntry| fs::read_to_string(task.path().join("comm")).unwrap_or_default();
+    let tasks = fs::read_dir(PathBuf::from(format!("/proc/{id}/task"))).unwrap();
+    tasks.flatten().map(name).filter(|name| name.starts_with("inference-")).count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[cfg(target_os = "linux")]
+async fn a_hangup_reloads_the_program_and_many_leave_no_threads_or_memory() {
+    let folder = Folder::new();
+    let (program, _, admin) = Program::start_on(folder.path(), &[("UNDERTONE_INFERENCE__THREADS", "2")]);
+    let taken = || get(admin, "/metrics").1.contains("undertone_reloads_total{result=\"taken\"} 1\n");
+    eventually!(inference_threads(program.id()), 2);
+    folder.version("2", 2.0);
+    program.signal("-HUP");
+    eventually!(taken(), true);
+    eventually!(inference_threads(program.id()), 2);
+    let resident = || {
+        let (_, text) = get(admin, "/metrics");
+        let line =
+            text.lines().find_map(|line| line.strip_prefix("process_resident_memory_bytes ")).unwrap().to_owned();
+        line.parse::<f64>().unwrap()
+    };
+    let reload = |number: usize| {
+        folder.version(&number.to_string(), 2.0);
+        let (status, told) = ask(admin, "POST", "/reload");
+        assert_eq!(status, 200, "{told}");
+    };
+    // What is made once, and what an allocator keeps.
+    (3..13).for_each(reload);
+    eventually!(inference_threads(program.id()), 2);
+    let before = resident();
+    (13..73).for_each(reload);
+    eventually!(inference_threads(program.id()), 2);
+    let grown = resident() - before;
+    assert!(grown < 24.0 * 1024.0 * 1024.0, "60 reloads left {grown} bytes");
+}
