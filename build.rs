@@ -5,7 +5,7 @@ use std::{env, fs, path::PathBuf};
 use prost::Message as _;
 use prost_types::FileDescriptorSet;
 
-const PROTOS: [&str; 1] = ["proto/undertone/v1/undertone.proto"];
+const PROTOS: [&str; 2] = ["proto/undertone/v1/undertone.proto", "proto/undertone/v1/supervision.proto"];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo::rerun-if-changed=proto");
