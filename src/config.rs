@@ -21,11 +21,13 @@ mod source;
 #[cfg(test)]
 mod tests;
 mod validate;
+pub mod webhook;
 
 pub use changes::Changes;
 pub use load::{Error, Flags, SessionFlags};
 pub use source::Source;
 pub use validate::Invalid;
+pub use webhook::Webhook;
 
 /// The journal's file, where nothing else is said.
 const JOURNAL: &str = "undertone.db";
@@ -59,6 +61,8 @@ pub struct Config {
     pub journal: journal::Options,
     /// When alerts are told.
     pub alerts: Alerts,
+    /// Who else is told of them.
+    pub webhook: Webhook,
     /// What is logged, and how.
     pub log: telemetry::Log,
 }
@@ -214,6 +218,7 @@ impl Default for Config {
             policy: Policy::default(),
             journal: journal::Options::default(),
             alerts: Alerts::default(),
+            webhook: Webhook::default(),
             log: telemetry::Log::default(),
         }
     }

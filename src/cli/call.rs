@@ -2,12 +2,15 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use undertone::server::proto::{AnalyzeResponse, analyze_response::Message};
+use undertone::server::{
+    json,
+    proto::{AnalyzeResponse, analyze_response::Message},
+};
 use uuid::Uuid;
 
 use super::{
     client::{self, Audio, Role},
-    proto_json, text,
+    text,
 };
 
 /// Plays a recording to a server as a call, and prints each response as it comes.
@@ -56,7 +59,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         chunk: Duration::from_millis(chunk_ms),
         speed,
     };
-    let writer = json.then(proto_json::Writer::new).transpose()?;
+    let writer = json.then(|| json::Writer::new("AnalyzeResponse")).transpose()?;
     let rate_hz = audio.sample_rate_hz();
     super::block_on(async {
         let mut call = client::play(&to, audio, options).await?;

@@ -24,7 +24,6 @@ mod dataset;
 mod demo;
 mod evaluate;
 mod features;
-mod proto_json;
 mod replay;
 mod serve;
 mod text;

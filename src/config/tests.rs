@@ -83,6 +83,7 @@ fn what_is_out_of_range_is_named_with_its_range() {
         ("[journal]\nreplicas = 6", "journal.replicas is 6"),
         ("[journal]\nbuffer = 1", "journal.buffer is 1"),
         ("[journal.time_to_live]\nalert = '1s'", "journal.time_to_live.alert is 1s"),
+        ("[webhook]\nurls = ['http://127.0.0.1:1/']", "UNDERTONE_WEBHOOK__SECRET"),
         ("[log]\nfilter = 'undertone=loud'", "log.filter"),
     ];
     for (toml, expected) in cases {

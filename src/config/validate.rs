@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use tracing_subscriber::EnvFilter;
 
-use super::Config;
+use super::{Config, webhook};
 use crate::{
     inference,
     journal::{self, EngineKind},
@@ -72,6 +72,9 @@ pub enum Invalid {
     /// The section `journal`.
     #[error(transparent)]
     Journal(#[from] journal::Invalid),
+    /// The section `webhook`.
+    #[error(transparent)]
+    Webhook(#[from] webhook::Invalid),
     /// An attestation that nothing would keep.
     #[error(
         "policy.mode {mode} needs a journal that keeps its attestation, and journal.engine is \"none\"; set it to \"sqlite\" or \
@@ -93,6 +96,7 @@ impl Config {
         if self.policy.mode != Mode::CustomerOnly && self.journal.engine == EngineKind::None {
             return Err(Invalid::AttestationNotKept { mode: self.policy.mode });
         }
+        self.webhook.validate(self.allow_insecure)?;
         self.validate_counts()?;
         self.validate_durations()?;
         EnvFilter::try_new(&self.log.filter)

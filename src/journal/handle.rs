@@ -118,6 +118,17 @@ impl Journal {
         Ok(expired)
     }
 
+    /// Keeps how far somebody got who follows the journal. The name is of letters, digits and `-` alone.
+    pub async fn mark(&self, name: &str, sequence: u64) -> Result<(), Error> {
+        debug_assert!(name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-'), "{name:?}");
+        self.shared.engine.mark(name.to_owned(), sequence).await
+    }
+
+    /// How far he got; `None` where he never said so, or nothing is kept.
+    pub async fn marked(&self, name: &str) -> Result<Option<u64>, Error> {
+        self.shared.engine.marked(name.to_owned()).await
+    }
+
     /// Whether the last write was done.
     pub fn writable(&self) -> watch::Receiver<bool> {
         self.shared.writable.subscribe()

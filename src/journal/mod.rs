@@ -17,6 +17,7 @@
 //! | [`Journal::subscribe`] | every entry after a sequence, those there first, then each as it comes, none twice |
 //! | [`Journal::purge`] | the entries of a call, a leg or a subject are gone, and an audit entry says so |
 //! | [`Journal::expire`] | entries older than their kind's time to live are gone |
+//! | [`Journal::mark`] | who follows the journal finds where he was, after a restart too |
 //!
 //! Audit entries are only ever added. No entry holds audio, features or a telephone number.
 
@@ -169,6 +170,12 @@ pub trait Engine: Send + Sync + 'static {
 
     /// The last sequence given; 0 before the first.
     fn last_sequence(&self) -> BoxFuture<'_, Result<u64, Error>>;
+
+    /// Keeps a mark: how far somebody got who follows the journal. A later one of the same name takes its place.
+    fn mark(&self, name: String, sequence: u64) -> BoxFuture<'_, Result<(), Error>>;
+
+    /// The mark of this name, where there is one.
+    fn marked(&self, name: String) -> BoxFuture<'_, Result<Option<u64>, Error>>;
 
     /// Whether what was appended can be read afterwards.
     fn keeps(&self) -> bool {

@@ -53,6 +53,14 @@ impl Engine for Nothing {
         future::ready(Ok(*self.last.lock().unwrap_or_else(PoisonError::into_inner))).boxed()
     }
 
+    fn mark(&self, _: String, _: u64) -> BoxFuture<'_, Result<(), Error>> {
+        future::ready(Ok(())).boxed()
+    }
+
+    fn marked(&self, _: String) -> BoxFuture<'_, Result<Option<u64>, Error>> {
+        future::ready(Ok(None)).boxed()
+    }
+
     fn keeps(&self) -> bool {
         false
     }

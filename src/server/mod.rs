@@ -29,15 +29,18 @@ mod analyze;
 mod convert;
 mod crew;
 mod health;
+pub mod json;
 pub mod proto;
 mod reload;
 mod rules;
 mod run;
 mod service;
 mod status;
+mod webhook;
 
 pub use reload::{Loaded, Refused as ReloadRefused, Reloaded, Trigger};
 pub use rules::Error as RulesError;
+pub use webhook::Error as WebhookError;
 
 /// What a server serves by.
 pub struct Deps {
@@ -67,6 +70,7 @@ pub struct Listening {
     started: u64,
     node: String,
     rules: Rules,
+    webhook: webhook::Webhook,
     workers: Vec<EngineWorker>,
     recorder: Arc<PrometheusRecorder>,
 }
@@ -85,6 +89,9 @@ pub struct Server {
     /// Cancelled when nothing more comes for the journal.
     closing_journal: CancellationToken,
     feeder: JoinHandle<()>,
+    /// Cancelled when the journal has all that there is to post.
+    closing_webhook: CancellationToken,
+    receivers: Vec<JoinHandle<()>>,
     /// The admin port, metrics' upkeep, and who watches over journal and rules.
     others: Vec<JoinHandle<()>>,
 }
@@ -110,6 +117,9 @@ pub enum Error {
     /// The file of alert rules.
     #[error(transparent)]
     Rules(#[from] rules::Error),
+    /// The receivers of alerts.
+    #[error(transparent)]
+    Webhook(#[from] webhook::Error),
     /// A port.
     #[error(
         "cannot listen on {address}: {source}; end what uses it, or set {key} to another address (port 0 takes a free one)"
@@ -174,6 +184,9 @@ impl Server {
         let sessions = Sessions::new(limits, config.policy.clone(), deps.engines, deps.metrics, feed);
         let rules = rules::read(&config.alerts, sessions.engines().registry()).await?;
         sessions.set_rules(rules.clone());
+        let shared = config.journal.engine == journal::EngineKind::Jetstream;
+        let (node, of_posts) = (shared.then(|| options.node_name()), sessions.metrics().webhook.clone());
+        let webhook = webhook::Webhook::prepare(&config.webhook, &journal, node, of_posts).await?;
         let (grpc, grpc_address) = listen("listen", config.listen).await?;
         let (admin, admin_address) = listen("admin", config.admin).await?;
         let version = env!("CARGO_PKG_VERSION").to_owned();
@@ -191,6 +204,7 @@ impl Server {
             source: deps.source,
             sessions,
             rules,
+            webhook,
             workers: deps.workers,
             recorder: Arc::new(deps.recorder),
         })

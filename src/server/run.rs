@@ -1,7 +1,8 @@
 //! Serving, and the way out.
 //!
 //! The way out, in order: health says NOT_SERVING and new calls are refused; every call gets its summaries and UNAVAILABLE; connections
-//! and the admin port close; the workers end; what waits for the journal is written. All within the drain's deadline, or what is left is cut off.
+//! and the admin port close; the workers end; what waits for the journal is written, and what can be posted of it at once is. All within
+//! the drain's deadline, or what is left is cut off.
 
 use std::{any::Any, panic, sync::Arc, time::Duration};
 
@@ -55,6 +56,8 @@ impl Listening {
         ];
         let closing_journal = CancellationToken::new();
         let feeder = tokio::spawn(self.feeder.run(closing_journal.clone()));
+        let closing_webhook = CancellationToken::new();
+        let receivers = self.webhook.start(&closing_webhook);
         tracing::info!(grpc = %self.grpc_address, admin = %self.admin_address, "serving");
         Server {
             grpc_address: self.grpc_address,
@@ -66,6 +69,8 @@ impl Listening {
             closing,
             closing_journal,
             feeder,
+            closing_webhook,
+            receivers,
             grpc: tokio::spawn(async move { report::<transport::Error>(served.await, "gRPC") }),
             others,
         }
@@ -97,6 +102,10 @@ impl Server {
         }
         self.closing_journal.cancel();
         cut_off |= !join(self.feeder, deadline, &mut panics).await;
+        self.closing_webhook.cancel();
+        for receiver in self.receivers {
+            cut_off |= !join(receiver, deadline, &mut panics).await;
+        }
         cut_off |= tokio::time::timeout_at(deadline, self.sessions.journal().close()).await.is_err();
         if let Some(panic) = panics.into_iter().next() {
             panic::resume_unwind(panic);

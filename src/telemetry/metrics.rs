@@ -12,9 +12,11 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusRecorder
 mod journal;
 pub mod process;
 mod reload;
+mod webhook;
 
 pub use journal::{ENTRY_KINDS, JOURNAL_FAILURES, JournalMetrics};
 pub use reload::{RELOAD_RESULTS, ReloadMetrics};
+pub use webhook::{POSTS_RESULTS, WebhookMetrics};
 
 const LEGS_LIVE: &str = "undertone_legs_live";
 const LEGS_BYTES: &str = "undertone_legs_bytes";
@@ -93,6 +95,8 @@ pub struct Metrics {
     pub classifications_total: Counter,
     /// What is measured of the journal.
     pub journal: JournalMetrics,
+    /// What is measured of the posts of alerts.
+    pub webhook: WebhookMetrics,
     /// Changes of alerts, by [`ALERT_STATES`].
     pub alerts_total: Counters,
     /// What is measured of configurations that are read again.
@@ -175,6 +179,7 @@ impl Metrics {
             ),
             classifications_total: from.counter(CLASSIFICATIONS, "Recordings classified."),
             journal: JournalMetrics::new(recorder),
+            webhook: WebhookMetrics::new(recorder),
             alerts_total: from.counters(ALERTS, "Changes of alerts, by the state they led to.", "state", &ALERT_STATES),
             reload: ReloadMetrics::new(recorder),
         }

@@ -112,6 +112,24 @@ pub(crate) async fn is_a_log(options: &Options) {
     assert_eq!(journal.append(vec![timeline("e")]).await, Err(Error::Closed));
 }
 
+/// Marks are kept by their name, the last of each, over a restart too, and are no entries.
+pub(crate) async fn keeps_marks(options: &Options) {
+    let journal = open(options).await;
+    let last = journal.last_sequence().await.unwrap();
+    assert_eq!(journal.marked("a-1").await, Ok(None));
+    for (name, sequence) in [("a-1", 7), ("b", 1), ("a-1", u64::from(u32::MAX) + 9)] {
+        journal.mark(name, sequence).await.unwrap();
+    }
+    assert_eq!(journal.last_sequence().await.unwrap(), last);
+    journal.close().await;
+    assert_eq!(journal.mark("a-1", 1).await, Err(Error::Closed));
+    drop(journal);
+    let journal = open(options).await;
+    assert_eq!(journal.marked("a-1").await, Ok(Some(u64::from(u32::MAX) + 9)));
+    assert_eq!((journal.marked("b").await, journal.marked("c").await), (Ok(Some(1)), Ok(None)));
+    journal.close().await;
+}
+
 /// Those that are there, then each as it comes; one who is far behind too; none twice.
 pub(crate) async fn tells_subscribers(options: &Options) {
     let journal = open(options).await;
@@ -311,6 +329,11 @@ pub(crate) async fn survives_a_kill(options: &Options) {
 #[tokio::test(flavor = "multi_thread")]
 async fn sqlite_is_a_log() {
     is_a_log(&Sqlite::new().options()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sqlite_keeps_marks() {
+    keeps_marks(&Sqlite::new().options()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// Fires as soon as anything is scored, whatever it is.
-const ALWAYS: &str = "
+pub(crate) const ALWAYS: &str = "
     [[rule]]
     name = 'always'
     emotions = ['angry', 'disgust', 'fear', 'happy', 'neutral', 'sad']

@@ -48,7 +48,7 @@ const MAY_IMPORT: [(&str, &[&str]); 17] = [
 ];
 
 /// A crate and the modules that may name it; the command line may name any.
-const MAY_NAME: [(&str, &[&str]); 17] = [
+const MAY_NAME: [(&str, &[&str]); 19] = [
     ("tokio", &["inference", "journal", "telemetry", "config", "session", "server", "shutdown"]),
     ("tokio_stream", &["session", "server"]),
     ("tokio_util", &["journal", "session", "server"]),
@@ -65,6 +65,9 @@ const MAY_NAME: [(&str, &[&str]); 17] = [
     ("metrics", &["telemetry::metrics", "telemetry", "inference", "session", "server"]),
     ("metrics_exporter_prometheus", &["telemetry::metrics", "telemetry", "server"]),
     ("metrics_process", &["telemetry::metrics"]),
+    // The configuration reads addresses by it.
+    ("reqwest", &["config", "server"]),
+    ("hmac", &["server"]),
     ("burn", &["train"]),
 ];
 

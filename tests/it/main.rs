@@ -35,3 +35,4 @@ mod slow_reader;
 mod startup;
 mod two_clients;
 mod vanish;
+mod webhook;

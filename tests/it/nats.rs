@@ -15,7 +15,9 @@ use undertone::{
 
 use crate::{
     harness::{PATIENCE, within},
-    journal::{expires, feeds, forgets, is_a_log, next, open, survives_a_kill, tells_subscribers, timeline},
+    journal::{
+        expires, feeds, forgets, is_a_log, keeps_marks, next, open, survives_a_kill, tells_subscribers, timeline,
+    },
 };
 
 /// A NATS server with JetStream on a free port, with a store of its own.
@@ -111,6 +113,12 @@ async fn refusal(options: &Options) -> Error {
 async fn jetstream_is_a_log() {
     let Some(nats) = Nats::start() else { return };
     is_a_log(&nats.options()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn jetstream_keeps_marks() {
+    let Some(nats) = Nats::start() else { return };
+    keeps_marks(&nats.options()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

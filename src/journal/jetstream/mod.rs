@@ -8,6 +8,7 @@
 //! again.
 
 mod follow;
+mod mark;
 mod read;
 mod stream;
 mod subject;
@@ -48,6 +49,9 @@ struct Link {
     context: jetstream::Context,
     stream: jetstream::stream::Stream<()>,
     subjects: Subjects,
+    /// The stream of marks, and the copies that a cluster keeps of it.
+    marks: String,
+    replicas: usize,
     /// The server's address without what must stay secret.
     url: String,
 }
@@ -73,7 +77,8 @@ impl Jetstream {
             .build(client);
         let subjects = Subjects::of_stream(&options.stream);
         let stream = stream::find_or_make(&context, options, &subjects, &url).await?;
-        let link = Link { context, stream, subjects, url };
+        let (marks, replicas) = (format!("{}_MARKS", options.stream), options.replicas);
+        let link = Link { context, stream, subjects, marks, replicas, url };
         let closing = CancellationToken::new();
         let last = link.last_sequence().await?;
         let following = tokio::spawn(follow::follow(link.clone(), last, tail, closing.clone()));
@@ -167,6 +172,14 @@ impl Engine for Jetstream {
 
     fn last_sequence(&self) -> BoxFuture<'_, Result<u64, Error>> {
         async move { self.link()?.last_sequence().await }.boxed()
+    }
+
+    fn mark(&self, name: String, sequence: u64) -> BoxFuture<'_, Result<(), Error>> {
+        async move { self.link()?.mark(&name, sequence).await }.boxed()
+    }
+
+    fn marked(&self, name: String) -> BoxFuture<'_, Result<Option<u64>, Error>> {
+        async move { self.link()?.marked(&name).await }.boxed()
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

@@ -31,6 +31,11 @@ impl Subjects {
         format!("{}.audit", self.prefix)
     }
 
+    /// Where a mark is published.
+    pub(super) fn mark(&self, name: &str) -> String {
+        format!("{}.mark.{name}", self.prefix)
+    }
+
     /// Where a draft is published.
     pub(super) fn of(&self, draft: &Draft) -> String {
         if draft.kind() == Kind::Audit {

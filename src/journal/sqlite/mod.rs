@@ -131,6 +131,14 @@ impl Engine for Sqlite {
         self.with_reader(read::last_sequence).boxed()
     }
 
+    fn mark(&self, name: String, sequence: u64) -> BoxFuture<'_, Result<(), Error>> {
+        self.ask(move |answer| Job::Mark { name, sequence, answer }).boxed()
+    }
+
+    fn marked(&self, name: String) -> BoxFuture<'_, Result<Option<u64>, Error>> {
+        self.with_reader(move |connection| read::marked(connection, &name)).boxed()
+    }
+
     fn close(&self) -> BoxFuture<'_, ()> {
         async {
             drop(self.jobs.lock().unwrap_or_else(PoisonError::into_inner).take());

@@ -50,6 +50,11 @@ pub(super) fn last_sequence(connection: &Connection) -> rusqlite::Result<u64> {
     Ok(last.query_row([], first).optional()?.unwrap_or(0))
 }
 
+/// The mark of this name.
+pub(super) fn marked(connection: &Connection, name: &str) -> rusqlite::Result<Option<u64>> {
+    connection.prepare_cached("SELECT sequence FROM mark WHERE name = ?")?.query_row([name], first).optional()
+}
+
 fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
     let record: String = row.get(7)?;
     let record = serde_json::from_str(&record)

@@ -8,7 +8,8 @@ use super::{Error, file::Place, storage};
 const APPLICATION_ID: i64 = 0x554e_4454;
 
 /// Each brings the layout one version on; the first begins with an empty file. Those that were released are never changed.
-const MIGRATIONS: [&str; 1] = ["
+const MIGRATIONS: [&str; 2] = [
+    "
     CREATE TABLE entry (
         -- AUTOINCREMENT: a sequence is never given twice, even when the last entry was deleted.
         sequence INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -30,7 +31,12 @@ const MIGRATIONS: [&str; 1] = ["
         BEGIN SELECT RAISE(ABORT, 'entries are only added or deleted'); END;
     CREATE TRIGGER audit_is_append_only BEFORE DELETE ON entry WHEN OLD.kind = 'audit'
         BEGIN SELECT RAISE(ABORT, 'audit entries are only added'); END;
-"];
+",
+    "
+    -- How far those got who follow the journal.
+    CREATE TABLE mark (name TEXT PRIMARY KEY, sequence INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+",
+];
 
 /// The layout that this program writes.
 const NEWEST: i64 = MIGRATIONS.len() as i64;

@@ -27,6 +27,11 @@ pub(super) enum Job {
         limit: usize,
         answer: oneshot::Sender<Result<usize, Error>>,
     },
+    Mark {
+        name: String,
+        sequence: u64,
+        answer: oneshot::Sender<Result<(), Error>>,
+    },
 }
 
 /// An append that is answered when its transaction is.
@@ -49,6 +54,9 @@ pub(super) fn run(mut connection: Connection, mut jobs: mpsc::Receiver<Job>, nod
             }
             Job::Expire { kind, before, limit, answer } => {
                 let _ = answer.send(expire(&mut connection, kind, before, limit).map_err(storage));
+            }
+            Job::Mark { name, sequence, answer } => {
+                let _ = answer.send(mark(&connection, &name, sequence).map_err(storage));
             }
         }
     }
@@ -168,6 +176,13 @@ fn expire(connection: &mut Connection, kind: Kind, before: u64, limit: usize) ->
         forget(connection);
     }
     Ok(deleted)
+}
+
+fn mark(connection: &Connection, name: &str, sequence: u64) -> rusqlite::Result<()> {
+    let mut put = connection.prepare_cached(
+        "INSERT INTO mark (name, sequence) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET sequence = excluded.sequence",
+    )?;
+    put.execute(params![name, signed(sequence)]).map(drop)
 }
 
 /// Gives room back, and sees that what was deleted does not stay in the write-ahead log. It is deleted already: a reader that is in

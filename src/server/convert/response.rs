@@ -211,21 +211,21 @@ fn samples(position: Duration, call: &Acknowledgement) -> i64 {
     count(position::to_samples(position, call.sample_rate_hz))
 }
 
-fn small(count: u32) -> i32 {
+pub(super) fn small(count: u32) -> i32 {
     i32::try_from(count).unwrap_or(i32::MAX)
 }
 
 /// A count that outgrows i64 would need longer than the universe has been there.
-fn count(count: u64) -> i64 {
+pub(super) fn count(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
-fn duration(duration: Duration) -> prost_types::Duration {
+pub(super) fn duration(duration: Duration) -> prost_types::Duration {
     // Fails only beyond 10,000 years, which no clock of ours measures.
     prost_types::Duration::try_from(duration).unwrap_or_default()
 }
 
-fn role(role: Role) -> proto::Role {
+pub(super) fn role(role: Role) -> proto::Role {
     match role {
         Role::Customer => proto::Role::Customer,
         Role::Agent => proto::Role::Agent,
@@ -250,7 +250,7 @@ fn end_reason(reason: EndReason) -> proto::EndReason {
     }
 }
 
-fn alert_state(state: State) -> proto::AlertState {
+pub(super) fn alert_state(state: State) -> proto::AlertState {
     match state {
         // Never told.
         State::Inactive | State::Pending => proto::AlertState::Unspecified,
@@ -261,14 +261,14 @@ fn alert_state(state: State) -> proto::AlertState {
     }
 }
 
-fn alert_severity(severity: Severity) -> proto::AlertSeverity {
+pub(super) fn alert_severity(severity: Severity) -> proto::AlertSeverity {
     match severity {
         Severity::Warning => proto::AlertSeverity::Warning,
         Severity::Critical => proto::AlertSeverity::Critical,
     }
 }
 
-fn alert_reason(reason: Reason) -> proto::AlertReason {
+pub(super) fn alert_reason(reason: Reason) -> proto::AlertReason {
     match reason {
         Reason::Rose => proto::AlertReason::Rose,
         Reason::Lasted => proto::AlertReason::Lasted,

@@ -1,29 +1,46 @@
-//! Responses as JSON, by the mapping that proto3 defines: camelCase names, 64-bit integers and durations as strings, enum values by
+//! Messages as JSON, by the mapping that proto3 defines: camelCase names, 64-bit integers and durations as strings, enum values by
 //! name, unset fields left out.
 
-use anyhow::Context as _;
-use prost::Message as _;
-use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor};
-use undertone::server::proto::{AnalyzeResponse, DESCRIPTORS};
+use std::marker::PhantomData;
 
-/// Writes responses of a call, one a line.
-#[derive(Debug)]
-pub(crate) struct Writer {
-    response: MessageDescriptor,
+use prost::Message;
+use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor};
+
+use super::proto::DESCRIPTORS;
+
+/// The package of all messages.
+const PACKAGE: &str = "undertone.v1";
+
+/// Writes messages of one type, each on one line.
+#[derive(Debug, Clone)]
+pub struct Writer<M> {
+    message: MessageDescriptor,
+    of: PhantomData<fn(&M)>,
 }
 
-impl Writer {
-    /// Reads the descriptors that were compiled in.
-    pub(crate) fn new() -> anyhow::Result<Self> {
-        let pool = DescriptorPool::decode(DESCRIPTORS).context("the descriptors that were compiled in are damaged")?;
-        let response = pool.get_message_by_name("undertone.v1.AnalyzeResponse");
-        Ok(Self { response: response.context("the descriptors that were compiled in know no AnalyzeResponse")? })
+/// A message that is not of the type that it was said to be.
+#[derive(Debug, thiserror::Error)]
+#[error("a message cannot be written as {name}: {problem}")]
+pub struct Error {
+    name: String,
+    problem: String,
+}
+
+impl<M: Message> Writer<M> {
+    /// For the messages of this name in the API's package.
+    pub fn new(name: &str) -> Result<Self, Error> {
+        let error = |problem: &str| Error { name: name.to_owned(), problem: problem.to_owned() };
+        let pool = DescriptorPool::decode(DESCRIPTORS).map_err(|problem| error(&problem.to_string()))?;
+        let message = pool.get_message_by_name(&format!("{PACKAGE}.{name}"));
+        Ok(Self { message: message.ok_or_else(|| error("there is no such message"))?, of: PhantomData })
     }
 
-    /// One response on one line.
-    pub(crate) fn line(&self, response: &AnalyzeResponse) -> anyhow::Result<String> {
-        let message = DynamicMessage::decode(self.response.clone(), response.encode_to_vec().as_slice())?;
-        Ok(serde_json::to_string(&message)?)
+    /// One message on one line.
+    pub fn line(&self, message: &M) -> Result<String, Error> {
+        let error = |problem: String| Error { name: self.message.name().to_owned(), problem };
+        let message = DynamicMessage::decode(self.message.clone(), message.encode_to_vec().as_slice())
+            .map_err(|problem| error(problem.to_string()))?;
+        serde_json::to_string(&message).map_err(|problem| error(problem.to_string()))
     }
 }
 
@@ -31,14 +48,15 @@ impl Writer {
 mod tests {
     use prost_types::Duration;
     use serde_json::json;
-    use undertone::server::proto::{
-        self as pb, Acknowledgement, Emotion, EmotionEvent, Score, analyze_response::Message, emotion_event::Outcome,
+
+    use super::Writer;
+    use crate::server::proto::{
+        self as pb, Acknowledgement, AnalyzeResponse, Emotion, EmotionEvent, Score, analyze_response::Message,
+        emotion_event::Outcome,
     };
 
-    use super::*;
-
     fn written(message: Message) -> serde_json::Value {
-        let line = Writer::new().unwrap().line(&AnalyzeResponse { message: Some(message) }).unwrap();
+        let line = Writer::new("AnalyzeResponse").unwrap().line(&AnalyzeResponse { message: Some(message) }).unwrap();
         assert!(!line.contains('\n'));
         serde_json::from_str(&line).unwrap()
     }
