@@ -113,12 +113,12 @@ impl Working {
                 () = closing.cancelled() => {
                     // What came before is posted, even where it could not be read again.
                     while let Some(Some(Ok(Told::Entry(entry)))) = told.next().now_or_never() {
-                        self.take(entry);
+                        self.take(&entry);
                     }
                     return;
                 }
                 told = told.next(), if self.schedule.has_room() => match told {
-                    Some(Ok(Told::Entry(entry))) => self.take(entry),
+                    Some(Ok(Told::Entry(entry))) => self.take(&entry),
                     Some(Ok(Told::Missed(missed))) => {
                         tracing::error!(missed, "entries came and went while a receiver was slow: the journal keeps nothing");
                         self.receiver.lag.metrics.posts_total.increment("missed");
@@ -141,7 +141,7 @@ impl Working {
                 let query = self.receiver.alerts(self.schedule.last(), 16);
                 let Ok(page) = self.receiver.journal.read(query).await else { return };
                 more = page.more;
-                page.entries.into_iter().for_each(|entry| self.take(Arc::new(entry)));
+                page.entries.into_iter().for_each(|entry| self.take(&Arc::new(entry)));
                 self.schedule.pass(page.last);
             }
             self.begin_posts();
@@ -153,9 +153,9 @@ impl Working {
         }
     }
 
-    fn take(&mut self, entry: Arc<Entry>) {
-        match self.receiver.choice.alert(&entry) {
-            Some(alert) => self.schedule.take(&alert.alert_id, Arc::clone(&entry), Instant::now()),
+    fn take(&mut self, entry: &Arc<Entry>) {
+        match self.receiver.choice.alert(entry) {
+            Some(alert) => self.schedule.take(&alert.alert_id, Arc::clone(entry), Instant::now()),
             None => self.schedule.pass(entry.sequence),
         }
     }
