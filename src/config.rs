@@ -127,6 +127,10 @@ pub struct Session {
     pub max_windows_out: usize,
     /// Recordings that may be classified at once; one more is refused.
     pub max_classifications: usize,
+    /// Streams of WatchAlerts and WatchCalls that may stand at once; one more is refused.
+    pub max_watchers: usize,
+    /// Calls that may be registered beforehand at once; one more is refused.
+    pub max_registrations: usize,
 }
 
 /// What keeps connections alive, and finds those that are dead.
@@ -249,6 +253,10 @@ impl Default for Session {
             // 16 s of one leg at the default stride: far beyond what a call in real time has out.
             max_windows_out: 32,
             max_classifications: 4,
+            // A watcher that reads nothing takes about 100 KiB.
+            max_watchers: 2_000,
+            // At up to 6 KiB each, 600 MB if every tag is as long as it may be, and 50 MB as calls are commonly tagged.
+            max_registrations: 100_000,
         }
     }
 }

@@ -46,7 +46,8 @@ pub enum Role {
 }
 
 /// What the customer said to the analysis.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Consent {
     /// Nobody asked, or nobody told us.
     Unknown,

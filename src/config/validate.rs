@@ -124,6 +124,8 @@ impl Config {
             ("session.event_buffer", session.event_buffer),
             ("session.max_windows_out", session.max_windows_out),
             ("session.max_classifications", session.max_classifications),
+            ("session.max_watchers", session.max_watchers),
+            ("session.max_registrations", session.max_registrations),
         ];
         match counts.into_iter().find(|(_, count)| *count == 0) {
             Some((key, actual)) => Err(Invalid::Number { key, actual, expected: "at least 1" }),

@@ -41,7 +41,7 @@ pub struct Calibration {
 }
 
 /// What is thought of one window, or of several.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Judgement {
     /// Calibrated, one a label; they sum to 1.
     pub probabilities: Vec<f32>,

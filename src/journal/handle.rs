@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Draft, Engine, EngineKind, Entry, Error, Kind, Options, Page, Query, Record, Scope, Subscription,
+    Draft, Engine, EngineKind, Entry, Error, Kind, Options, Page, Query, Record, Scope, Subscription, Wire,
     jetstream::Jetstream, nothing::Nothing, sqlite::Sqlite, tail::Tail,
 };
 use crate::telemetry::metrics::JournalMetrics;
@@ -24,6 +24,7 @@ pub struct Journal {
 }
 
 struct Shared {
+    node: String,
     engine: Box<dyn Engine>,
     tail: Tail,
     metrics: JournalMetrics,
@@ -37,12 +38,12 @@ impl Journal {
         let tail = Tail::new();
         let node = options.node_name();
         let engine: Box<dyn Engine> = match options.engine {
-            EngineKind::None => Box::new(Nothing::new(node, tail.clone())),
-            EngineKind::Sqlite => Box::new(Sqlite::open(options, node, tail.clone()).await?),
-            EngineKind::Jetstream => Box::new(Jetstream::open(options, node, tail.clone()).await?),
+            EngineKind::None => Box::new(Nothing::new(node.clone(), tail.clone())),
+            EngineKind::Sqlite => Box::new(Sqlite::open(options, node.clone(), tail.clone()).await?),
+            EngineKind::Jetstream => Box::new(Jetstream::open(options, node.clone(), tail.clone()).await?),
         };
         let (writable, time_to_live) = (watch::Sender::new(true), options.time_to_live.clone());
-        let shared = Shared { engine, tail, metrics, writable, time_to_live };
+        let shared = Shared { node, engine, tail, metrics, writable, time_to_live };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -93,7 +94,7 @@ impl Journal {
         if query.after > last {
             return Err(Error::UnknownSequence { asked: query.after, last });
         }
-        Ok(Subscription::new(self.clone(), Query { until: None, limit: Query::default().limit, ..query }))
+        Ok(Subscription::new(self.clone(), Query { until: None, limit: Query::default().limit, ..query }, last))
     }
 
     /// The last sequence given; 0 before the first.
@@ -127,6 +128,16 @@ impl Journal {
     /// How far he got; `None` where he never said so, or nothing is kept.
     pub async fn marked(&self, name: &str) -> Result<Option<u64>, Error> {
         self.shared.engine.marked(name.to_owned()).await
+    }
+
+    /// The way to other servers of the same journal, where there may be any.
+    pub fn wire(&self) -> Option<Wire> {
+        self.shared.engine.wire()
+    }
+
+    /// This server's name in its entries.
+    pub fn node(&self) -> &str {
+        &self.shared.node
     }
 
     /// Whether the last write was done.

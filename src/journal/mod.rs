@@ -31,6 +31,7 @@ mod record;
 mod sqlite;
 mod subscription;
 mod tail;
+mod wire;
 mod written;
 
 use std::{path::PathBuf, time::SystemTime};
@@ -42,9 +43,11 @@ pub use handle::Journal;
 pub use options::{Engine as EngineKind, Invalid, Options, TimeToLive, machine_name};
 pub use query::{Page, Query, Scope};
 pub use record::{
-    Action, Alert, Audit, Began, Draft, EmotionShare, Ended, Entry, Evidence, Kind, Record, Timeline, TimelinePoint,
+    Action, Alert, Audit, Began, Draft, EmotionShare, Ended, Entry, Evidence, Kind, Notice, Record, RegisteredLeg,
+    Registration, Timeline, TimelinePoint,
 };
 pub use subscription::{Subscription, Told};
+pub use wire::Wire;
 
 /// Why the journal did not do what was asked; the message says what to do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -180,6 +183,11 @@ pub trait Engine: Send + Sync + 'static {
     /// Whether what was appended can be read afterwards.
     fn keeps(&self) -> bool {
         true
+    }
+
+    /// The way to other servers of the same journal, where there may be any.
+    fn wire(&self) -> Option<Wire> {
+        None
     }
 
     /// Finishes what was handed in, and takes no more.

@@ -10,12 +10,14 @@ use super::written::{from_millis, id, millis, to_millis};
 mod act;
 mod alert;
 mod call;
+mod registration;
 #[cfg(test)]
 pub(in crate::journal) mod tests;
 
 pub use act::{Action, Audit};
 pub use alert::{Alert, Evidence};
 pub use call::{Began, EmotionShare, Ended, Timeline, TimelinePoint};
+pub use registration::{Notice, RegisteredLeg, Registration};
 
 /// One entry, as it is kept.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

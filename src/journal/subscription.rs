@@ -22,6 +22,8 @@ pub struct Subscription {
     live: Receiver<Arc<Entry>>,
     read: VecDeque<Entry>,
     catching_up: bool,
+    /// The journal's last sequence when the subscription began.
+    began: u64,
 }
 
 /// What a subscriber is told.
@@ -35,10 +37,20 @@ pub enum Told {
 
 impl Subscription {
     /// Entries that `query` takes after its `after`. Listens from now on, so that nothing falls between reading and listening.
-    pub(super) fn new(journal: Journal, query: Query) -> Self {
+    pub(super) fn new(journal: Journal, query: Query, last: u64) -> Self {
         let live = journal.tail().listen();
         let catching_up = journal.keeps();
-        Self { journal, query, live, read: VecDeque::new(), catching_up }
+        Self { journal, query, live, read: VecDeque::new(), catching_up, began: last }
+    }
+
+    /// All up to this sequence was told, or is not asked for: where another subscription goes on.
+    pub fn position(&self) -> u64 {
+        self.read.front().map_or(self.query.after, |next| next.sequence - 1)
+    }
+
+    /// The journal's last sequence, as far as this server knows.
+    pub fn last(&self) -> u64 {
+        self.began.max(self.journal.tail().last()).max(self.query.after)
     }
 
     /// The next; `None` once the journal is closed. After an error it may be asked again, and goes on where it was. Nothing is lost

@@ -47,7 +47,7 @@ async fn converse(
     sender: mpsc::Sender<AnalyzeResponse>,
 ) -> Result<(), Status> {
     let request = tokio::select! {
-        config = config(sessions, &mut requests) => config.and_then(convert::call),
+        config = config(sessions, &mut requests) => config.map(|config| registered(sessions, config)).and_then(convert::call),
         () = sender.closed() => return Ok(()),
     };
     let request = request.inspect_err(|problem| {
@@ -64,6 +64,14 @@ async fn converse(
         tracing::info!(?problem, "the client broke the protocol");
     }
     status::of_end(end, &sessions.limits())
+}
+
+/// The configuration, with what was registered of its call and it leaves out.
+fn registered(sessions: &Sessions, mut config: AnalyzeConfig) -> AnalyzeConfig {
+    if let Some(known) = sessions.registration(&config.call_id) {
+        convert::complete(&mut config, &known);
+    }
+    config
 }
 
 /// The first message.

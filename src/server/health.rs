@@ -4,7 +4,11 @@ use tokio::sync::watch;
 use tonic::server::NamedService as _;
 use tonic_health::{ServingStatus, pb::health_server, server::HealthReporter, server::HealthService};
 
-use super::{proto::emotion_service_server::EmotionServiceServer, service::Service};
+use super::{
+    proto::{emotion_service_server::EmotionServiceServer, supervision_service_server::SupervisionServiceServer},
+    service::Service,
+    supervise::Supervision,
+};
 
 /// Whether the server takes calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +31,8 @@ pub(super) struct Health {
 }
 
 const OVERALL: &str = "";
-const SERVICE: &str = EmotionServiceServer::<Service>::NAME;
+const SERVICES: [&str; 3] =
+    [OVERALL, EmotionServiceServer::<Service>::NAME, SupervisionServiceServer::<Supervision>::NAME];
 
 impl Health {
     /// Ready.
@@ -46,7 +51,7 @@ impl Health {
         });
         let ready = matches!(*self.readiness.borrow(), Readiness::Ready | Readiness::JournalNotWritable);
         let status = if ready { ServingStatus::Serving } else { ServingStatus::NotServing };
-        for service in [OVERALL, SERVICE] {
+        for service in SERVICES {
             self.reporter.set_service_status(service, status).await;
         }
     }
@@ -70,7 +75,7 @@ impl Health {
 
     /// Ends the streams of those who watch, which a shutdown would wait for.
     pub(super) async fn close(mut self) {
-        for service in [OVERALL, SERVICE] {
+        for service in SERVICES {
             self.reporter.clear_service_status(service).await;
         }
     }

@@ -36,6 +36,7 @@ mod rules;
 mod run;
 mod service;
 mod status;
+mod supervise;
 mod webhook;
 
 pub use reload::{Loaded, Refused as ReloadRefused, Reloaded, Trigger};
@@ -85,6 +86,7 @@ pub struct Server {
     crew: crew::Crew,
     /// Cancelled when the calls have ended: connections are closed.
     closing: CancellationToken,
+    watchers: supervise::Watchers,
     grpc: JoinHandle<()>,
     /// Cancelled when nothing more comes for the journal.
     closing_journal: CancellationToken,

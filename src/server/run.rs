@@ -14,10 +14,11 @@ use super::{
     CancellationToken, CutOff, Listening, Server, admin,
     crew::Crew,
     health::{Health, Readiness},
-    proto::{self, emotion_service_server::EmotionServiceServer},
+    proto::{self, emotion_service_server::EmotionServiceServer, supervision_service_server::SupervisionServiceServer},
     reload::Reloader,
     rules,
     service::Service,
+    supervise::{Supervision, Watchers},
 };
 use crate::{config, session::Sessions};
 
@@ -30,6 +31,9 @@ const SPARE_STREAMS: u32 = 256;
 /// Histograms keep every value until they are read or looked after; Prometheus commonly reads every 15 s.
 const UPKEEP: Duration = Duration::from_secs(5);
 
+/// How long connections may take to close where somebody watches: those who read do so at once.
+const WATCHERS_CLOSE: Duration = Duration::from_secs(2);
+
 impl Listening {
     /// Serves, from within tokio's multi-threaded runtime.
     pub async fn start(self) -> Server {
@@ -41,7 +45,10 @@ impl Listening {
         let exporter = self.recorder.handle();
         let running = (self.config.clone(), self.rules);
         let reloader = Reloader::new(self.source, self.recorder, crew.clone(), self.sessions.clone(), running);
-        let router = router(&self.config.http2, self.sessions.clone(), &health);
+        let watchers = Watchers::default();
+        let supervision = Supervision::new(self.sessions.clone(), watchers.clone(), closing.clone());
+        let router = router(&self.config.http2, self.sessions.clone(), &health)
+            .add_service(SupervisionServiceServer::new(supervision));
         let served = router.serve_with_incoming_shutdown(incoming, closing.clone().cancelled_owned());
         let admin = axum::serve(self.admin, admin::router(health.readiness(), exporter.clone(), Arc::clone(&reloader)))
             .with_graceful_shutdown(closing.clone().cancelled_owned());
@@ -52,6 +59,8 @@ impl Listening {
             tokio::spawn(watch_journal(self.sessions.journal().writable(), health.clone(), closing.clone())),
             tokio::spawn(self.sessions.journal().clone().keep_expiring(closing.clone())),
             tokio::spawn(self.sessions.clone().follow_actions(closing.clone())),
+            tokio::spawn(self.sessions.clone().keep_company(closing.clone())),
+            tokio::spawn(self.sessions.clone().forget_registrations(closing.clone())),
             tokio::spawn(self.sessions.clone().tell_lost_calls(self.node, self.started, closing.clone())),
         ];
         let closing_journal = CancellationToken::new();
@@ -67,6 +76,7 @@ impl Listening {
             reloader,
             crew,
             closing,
+            watchers,
             closing_journal,
             feeder,
             closing_webhook,
@@ -90,7 +100,11 @@ impl Server {
         let mut panics: Vec<Box<dyn Any + Send>> = drained.ok().flatten().into_iter().collect();
         self.health.close().await;
         self.closing.cancel();
-        cut_off |= !join(self.grpc, deadline, &mut panics).await;
+        // One who watches and never reads cannot be told, and loses nothing that he cannot read again.
+        let watched = self.watchers.standing() > 0;
+        let until = if watched { deadline.min(Instant::now() + WATCHERS_CLOSE) } else { deadline };
+        let closed = join(self.grpc, until, &mut panics).await;
+        cut_off |= !closed && !watched;
         // Only now does nobody hand in any more: unary requests had to be answered too.
         self.sessions.close_engines();
         match tokio::time::timeout_at(deadline, self.crew.ended()).await {

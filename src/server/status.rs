@@ -6,10 +6,12 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
 use crate::{
-    config, features,
+    config, features, journal,
     policy::Refusal as Policy,
-    session::{End, Refusal},
+    session::{Denied, End, Refusal},
 };
+
+mod supervise;
 
 /// Over the admission limit: calls last minutes, so a place becomes free within seconds on a server that is full.
 const RETRY_FULL: Duration = Duration::from_secs(5);
@@ -35,6 +37,10 @@ pub(super) enum Problem {
     NoConfig(Duration),
     /// Refused by the sessions.
     Refused(Refusal),
+    /// Not done by those who supervise.
+    Denied(Denied),
+    /// More watch already than may.
+    TooManyWatchers(usize),
     /// What the transport found.
     Wire(Status),
 }
@@ -52,6 +58,18 @@ impl From<Refusal> for Problem {
     }
 }
 
+impl From<Denied> for Problem {
+    fn from(denied: Denied) -> Self {
+        Self::Denied(denied)
+    }
+}
+
+impl From<journal::Error> for Problem {
+    fn from(error: journal::Error) -> Self {
+        Self::Denied(error.into())
+    }
+}
+
 impl From<Problem> for Status {
     fn from(problem: Problem) -> Self {
         match problem {
@@ -64,6 +82,8 @@ impl From<Problem> for Status {
                 Status::deadline_exceeded(format!("no `config` came within {idle:?}; send it as the first message"))
             }
             Problem::Refused(refusal) => refused(&refusal),
+            Problem::Denied(denied) => supervise::denied(&denied),
+            Problem::TooManyWatchers(limit) => supervise::too_many_watchers(limit),
             Problem::Wire(status) => wire(status),
         }
     }

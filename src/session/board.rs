@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 
 use arc_swap::ArcSwap;
 use dashmap::DashMap;
+use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
@@ -38,7 +39,7 @@ pub struct LiveCall {
 }
 
 /// How a leg stands now.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct LiveLeg {
     /// End of the stretch that the last decision was about, samples.
     pub position_samples: u64,
@@ -55,7 +56,7 @@ pub struct LiveLeg {
 }
 
 /// An alert that is not over.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OpenAlert {
     /// The rule's name.
     pub rule: String,

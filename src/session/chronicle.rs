@@ -231,6 +231,7 @@ impl Chronicle {
             alerts: self.legs[index].alerts,
             model: self.call.model.manifest.name.clone(),
             warnings: Vec::new(),
+            tags: self.call.tags.clone(),
         }
     }
 }

@@ -71,6 +71,7 @@ fn lost(entry: &Entry) -> Option<Draft> {
         alerts: 0,
         model: began.model.clone(),
         warnings: Vec::new(),
+        tags: began.tags.clone(),
     };
     let Draft { call_id, leg_id, subject, .. } = entry.draft.clone();
     Some(Draft { call_id, leg_id, subject, ..Draft::new(SystemTime::now(), Record::Ended(ended)) })

@@ -58,11 +58,14 @@ mod lost;
 mod message;
 mod open;
 mod outbox;
+mod peers;
+mod register;
 mod registry;
 mod spread;
 mod stream;
 mod supervise;
 mod terms;
+mod view;
 
 pub use board::{LiveCall, LiveLeg, OpenAlert};
 pub use classify::{Classification, Recording};
@@ -73,6 +76,7 @@ pub use registry::Live;
 pub use stream::{End, Fault, Input};
 pub use supervise::{Denied, Forgotten};
 pub use terms::Terms;
+pub use view::{CallView, LegView, View};
 
 /// What a call asks for. Every value is in the range that [`crate::call`] takes.
 #[derive(Debug, Clone)]
@@ -167,6 +171,9 @@ struct Shared {
     metrics: Metrics,
     feed: Feed,
     board: Arc<board::Board>,
+    peers: peers::Peers,
+    registrations: register::Registrations,
+    picture: tokio::sync::Mutex<view::Picture>,
     draining: CancellationToken,
     tasks: TaskTracker,
     panic: Mutex<Option<Box<dyn Any + Send>>>,
@@ -188,6 +195,9 @@ impl Sessions {
             metrics,
             feed,
             board: Arc::default(),
+            peers: peers::Peers::default(),
+            registrations: register::Registrations::default(),
+            picture: tokio::sync::Mutex::default(),
             draining: CancellationToken::new(),
             tasks: TaskTracker::new(),
             panic: Mutex::new(None),

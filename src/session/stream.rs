@@ -222,7 +222,10 @@ impl Session {
             while let Some(told) = self.driver.poll() {
                 match told {
                     Told::Event(event) => self.chronicle.event(&event),
-                    Told::Alert(alert) => self.chronicle.alert(&alert, SystemTime::now()),
+                    Told::Alert(alert) => {
+                        self.sessions.metrics().alerts_total.increment(alert.change.state.name());
+                        self.chronicle.alert(&alert, SystemTime::now());
+                    }
                     Told::Summary(summary) => self.chronicle.summary(&summary),
                     Told::Status(_) => {}
                     Told::Closed(_) => return,

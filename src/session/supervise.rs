@@ -57,6 +57,14 @@ pub enum Denied {
         /// What was asked for.
         id: String,
     },
+    /// More than are kept.
+    #[error(
+        "{limit} calls are registered, and there is no room for more; try again later, or raise session.max_registrations"
+    )]
+    TooManyRegistrations {
+        /// How many are kept.
+        limit: usize,
+    },
     /// The server on which the call lives did not answer.
     #[error("the server {node:?}, on which the call lives, did not answer; try again, and look whether it still runs")]
     NoAnswer {
@@ -123,6 +131,7 @@ impl Sessions {
         leg_id: Option<&str>,
         by: Attribution,
     ) -> Result<Forgotten, Denied> {
+        let (of_call, all) = (call_id.to_owned(), leg_id.is_none());
         let (mut forgotten, was_live) = self.withdraw(call_id, leg_id, &by).await?;
         // Where it lives it was deleted; what was told of its end since stays.
         if !was_live {
@@ -135,6 +144,9 @@ impl Sessions {
             let audit = Audit::ConsentWithdrawn { call_id, leg_id, actor, reason, entries: 0 };
             forgotten.entries = self.purge(scope, audit).await?;
         }
+        if all {
+            self.refuse_registered(&of_call).await?;
+        }
         Ok(forgotten)
     }
 
@@ -144,7 +156,9 @@ impl Sessions {
         let (Forgotten { live_legs, entries }, _) = self.withdraw(call_id, None, &by).await?;
         let (call_id, Attribution { actor, reason }) = (call_id.to_owned(), by);
         let audit = Audit::CallDeleted { call_id: call_id.clone(), actor, reason, entries: 0 };
-        Ok(Forgotten { live_legs, entries: entries + self.purge(Scope::Call(call_id), audit).await? })
+        let purged = self.purge(Scope::Call(call_id.clone()), audit).await?;
+        self.shared.registrations.forget_call(&call_id);
+        Ok(Forgotten { live_legs, entries: entries + purged })
     }
 
     /// Deletes what is kept of a subject and of the calls in which he spoke, as [`Sessions::delete_call`] does.
@@ -154,6 +168,7 @@ impl Sessions {
             |live: &Arc<LiveCall>| live.call.legs.iter().any(|leg| leg.subject.as_deref() == Some(subject));
         let mut calls: Vec<String> = kept.iter().filter_map(|entry| entry.draft.call_id.clone()).collect();
         calls.extend(self.live_calls().iter().filter(|live| of_subject(live)).map(|live| live.call.call_id.clone()));
+        calls.extend(self.registered_calls_of(subject));
         calls.sort_unstable();
         calls.dedup();
         if calls.is_empty() {
@@ -167,6 +182,7 @@ impl Sessions {
         let Attribution { actor, reason } = by;
         let audit = Audit::SubjectDeleted { subject: subject.to_owned(), actor, reason, entries: 0 };
         all.entries += self.purge(Scope::Subject(subject.to_owned()), audit).await?;
+        self.shared.registrations.forget_subject(subject);
         Ok(all)
     }
 
@@ -184,14 +200,19 @@ impl Sessions {
     async fn follow(&self, after: &mut Option<u64>, closing: &CancellationToken) -> Result<(), journal::Error> {
         let from = match *after {
             Some(after) => after,
-            None => self.journal().last_sequence().await?,
+            None => {
+                let last = self.journal().last_sequence().await?;
+                self.recall_registrations(last).await?;
+                last
+            }
         };
         *after = Some(from);
-        let query = Query { after: from, kinds: vec![Kind::Action], ..Query::default() };
+        let query = Query { after: from, kinds: vec![Kind::Action, Kind::Audit], ..Query::default() };
         let mut actions = self.journal().subscribe(query).await?;
         while let Some(Some(told)) = closing.run_until_cancelled(actions.next()).await {
             if let Told::Entry(entry) = told? {
                 *after = Some(entry.sequence);
+                self.follow_registrations(&entry);
                 if let Record::Action(action) = &entry.draft.record {
                     self.apply(action.clone()).await;
                 }
@@ -200,7 +221,7 @@ impl Sessions {
         Ok(())
     }
 
-    /// Does an action where the call lives here.
+    /// Does an action where the call lives here; a registration is no call's yet.
     async fn apply(&self, action: Action) {
         match action {
             Action::WithdrawConsent { call_id, leg_id, actor, reason } => {
@@ -220,6 +241,7 @@ impl Sessions {
                     snooze_alert(&live, &alert_id, Snooze { duration, by: Attribution { actor, reason } }).await;
                 }
             }
+            Action::Register { .. } => {}
         }
     }
 
@@ -237,7 +259,7 @@ impl Sessions {
         let (call, leg) = (call_id.to_owned(), leg_id.map(str::to_owned));
         let query = Query { call_id: Some(call.clone()), leg_id: leg.clone(), ..Query::default() };
         let kept = self.journal().read_all(query).await?;
-        if kept.is_empty() {
+        if kept.is_empty() && (leg.is_some() || self.registration(call_id).is_none()) {
             return Err(match leg {
                 Some(leg) => Denied::Unknown { what: "leg", id: format!("{call}/{leg}") },
                 None => Denied::Unknown { what: "call", id: call },

@@ -12,10 +12,12 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusRecorder
 mod journal;
 pub mod process;
 mod reload;
+mod supervision;
 mod webhook;
 
 pub use journal::{ENTRY_KINDS, JOURNAL_FAILURES, JournalMetrics};
 pub use reload::{RELOAD_RESULTS, ReloadMetrics};
+pub use supervision::SupervisionMetrics;
 pub use webhook::{POSTS_RESULTS, WebhookMetrics};
 
 const LEGS_LIVE: &str = "undertone_legs_live";
@@ -101,6 +103,8 @@ pub struct Metrics {
     pub alerts_total: Counters,
     /// What is measured of configurations that are read again.
     pub reload: ReloadMetrics,
+    /// What is measured of those who watch.
+    pub supervision: SupervisionMetrics,
 }
 
 /// What is measured of one model. Made once a model in service.
@@ -182,6 +186,7 @@ impl Metrics {
             webhook: WebhookMetrics::new(recorder),
             alerts_total: from.counters(ALERTS, "Changes of alerts, by the state they led to.", "state", &ALERT_STATES),
             reload: ReloadMetrics::new(recorder),
+            supervision: SupervisionMetrics::new(recorder),
         }
     }
 

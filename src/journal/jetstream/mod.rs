@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::{Draft, Engine, Entry, Error, Kind, Options, Page, Query, Record, Scope, tail::Tail};
+use super::{Draft, Engine, Entry, Error, Kind, Options, Page, Query, Record, Scope, Wire, tail::Tail};
 use stream::Failure;
 use subject::Subjects;
 
@@ -37,6 +37,7 @@ const AT_ONCE: usize = 256;
 
 /// The engine.
 pub(super) struct Jetstream {
+    client: async_nats::Client,
     link: Link,
     node: String,
     closing: CancellationToken,
@@ -74,7 +75,7 @@ impl Jetstream {
             .ack_timeout(PATIENCE)
             .max_ack_inflight(4 * AT_ONCE)
             .backpressure_on_inflight(true)
-            .build(client);
+            .build(client.clone());
         let subjects = Subjects::of_stream(&options.stream);
         let stream = stream::find_or_make(&context, options, &subjects, &url).await?;
         let (marks, replicas) = (format!("{}_MARKS", options.stream), options.replicas);
@@ -82,7 +83,7 @@ impl Jetstream {
         let closing = CancellationToken::new();
         let last = link.last_sequence().await?;
         let following = tokio::spawn(follow::follow(link.clone(), last, tail, closing.clone()));
-        Ok(Self { link, node, closing, following: Mutex::new(Some(following)) })
+        Ok(Self { client, link, node, closing, following: Mutex::new(Some(following)) })
     }
 
     fn link(&self) -> Result<&Link, Error> {
@@ -180,6 +181,10 @@ impl Engine for Jetstream {
 
     fn marked(&self, name: String) -> BoxFuture<'_, Result<Option<u64>, Error>> {
         async move { self.link()?.marked(&name).await }.boxed()
+    }
+
+    fn wire(&self) -> Option<Wire> {
+        Some(Wire::new(self.client.clone(), self.link.subjects.wire()))
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

@@ -27,6 +27,11 @@ impl Subjects {
         [format!("{}.entry.>", self.prefix), self.audit()]
     }
 
+    /// Where servers tell each other what the stream does not take.
+    pub(super) fn wire(&self) -> String {
+        format!("{}.live", self.prefix)
+    }
+
     fn audit(&self) -> String {
         format!("{}.audit", self.prefix)
     }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use super::Kind;
+use super::{Kind, Registration};
 use crate::{journal::written::millis, policy::Policy};
 
 /// What somebody asked for. Every server applies it to the legs that live on it.
@@ -43,6 +43,11 @@ pub enum Action {
         actor: String,
         /// Why.
         reason: String,
+    },
+    /// Says what is known of a call before its audio comes.
+    Register {
+        /// What.
+        registration: Registration,
     },
 }
 

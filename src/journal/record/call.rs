@@ -72,6 +72,9 @@ pub struct Ended {
     /// What the client was told to know.
     #[serde(default)]
     pub warnings: Vec<String>,
+    /// The call's labels.
+    #[serde(default)]
+    pub tags: BTreeMap<String, String>,
 }
 
 /// How much of a leg a label took.

@@ -41,6 +41,7 @@ fn of_all_kinds() -> Vec<Record> {
         alerts: 1,
         model: text("tiny"),
         warnings: vec![text("an odd byte")],
+        tags: [("queue".to_owned(), "sales".to_owned())].into(),
     };
     let point = TimelinePoint {
         start_samples: 0,

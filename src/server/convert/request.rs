@@ -18,10 +18,10 @@ const DEFAULT_STRIDE: Duration = Duration::from_millis(500);
 const MAX_CHUNK_BYTES: usize = 256 * 1024;
 const MAX_RECORDING_BYTES: usize = 4 * 1024 * 1024;
 const MAX_RECORDING_SECONDS: usize = 60;
-const MAX_CALL_ID: usize = 128;
-const MAX_LEG_ID: usize = 64;
-const MAX_SUBJECT: usize = 128;
-const MAX_TAGS: usize = 16;
+pub(super) const MAX_CALL_ID: usize = 128;
+pub(super) const MAX_LEG_ID: usize = 64;
+pub(super) const MAX_SUBJECT: usize = 128;
+pub(super) const MAX_TAGS: usize = 16;
 const MAX_TAG_KEY: usize = 64;
 const MAX_TAG_VALUE: usize = 256;
 const MAX_METHOD: usize = 64;
@@ -31,7 +31,7 @@ pub(in crate::server) fn call(config: proto::AnalyzeConfig) -> Result<Request, P
     identifier("config.call_id", &config.call_id, MAX_CALL_ID)?;
     pseudonymous("config.call_id", &config.call_id)?;
     let (encoding, sample_rate_hz, channels) = format("config.audio", config.audio.as_ref())?;
-    tags(&config.tags)?;
+    tags("config.tags", &config.tags)?;
     let stride = stride(config.stride)?;
     Ok(Request {
         legs: legs(&config.legs, channels)?,
@@ -82,7 +82,7 @@ pub(in crate::server) fn input(request: proto::AnalyzeRequest, legs: &[Acknowled
 }
 
 /// What is kept must not hold telephone numbers: nothing that is written as one is taken for an id or a label.
-fn pseudonymous(field: &str, value: &str) -> Result<(), Problem> {
+pub(super) fn pseudonymous(field: &str, value: &str) -> Result<(), Problem> {
     if policy::is_telephone_number(value) {
         return Err(Problem::invalid(field, "a telephone number is never taken; send a pseudonym in its place"));
     }
@@ -177,7 +177,7 @@ fn leg_index(legs: &[AcknowledgedLeg], leg_id: &str) -> Result<usize, Problem> {
     })
 }
 
-fn role(field: &str, role: i32) -> Result<Role, Problem> {
+pub(super) fn role(field: &str, role: i32) -> Result<Role, Problem> {
     Ok(match proto::Role::try_from(role) {
         // Left to the policy, which may admit it.
         Ok(proto::Role::Unspecified) => Role::Unspecified,
@@ -190,7 +190,7 @@ fn role(field: &str, role: i32) -> Result<Role, Problem> {
     })
 }
 
-fn notice(field: &str, notice: Option<&proto::Notice>) -> Result<bool, Problem> {
+pub(super) fn notice(field: &str, notice: Option<&proto::Notice>) -> Result<bool, Problem> {
     let Some(notice) = notice else { return Ok(false) };
     let given_at = format!("{field}.given_at");
     let Some(time) = &notice.given_at else {
@@ -201,7 +201,7 @@ fn notice(field: &str, notice: Option<&proto::Notice>) -> Result<bool, Problem> 
     Ok(true)
 }
 
-fn consent(field: &str, consent: Option<&proto::Consent>) -> Result<Consent, Problem> {
+pub(super) fn consent(field: &str, consent: Option<&proto::Consent>) -> Result<Consent, Problem> {
     let Some(consent) = consent else { return Ok(Consent::Unknown) };
     if let Some(time) = &consent.recorded_at {
         timestamp(&format!("{field}.recorded_at"), time)?;
@@ -225,30 +225,30 @@ fn stride(stride: Option<prost_types::Duration>) -> Result<Duration, Problem> {
     })
 }
 
-fn tags(tags: &HashMap<String, String>) -> Result<(), Problem> {
+pub(super) fn tags(field: &str, tags: &HashMap<String, String>) -> Result<(), Problem> {
     if tags.len() > MAX_TAGS {
-        return Err(Problem::invalid("config.tags", format!("{}; a call has at most {MAX_TAGS} tags", tags.len())));
+        return Err(Problem::invalid(field, format!("{}; a call has at most {MAX_TAGS} tags", tags.len())));
     }
     for (key, value) in tags {
-        length("config.tags, a key", key, 1..=MAX_TAG_KEY)?;
-        length("config.tags, a value", value, 0..=MAX_TAG_VALUE)?;
-        pseudonymous("config.tags, a value", value)?;
+        length(&format!("{field}, a key"), key, 1..=MAX_TAG_KEY)?;
+        length(&format!("{field}, a value"), value, 0..=MAX_TAG_VALUE)?;
+        pseudonymous(&format!("{field}, a value"), value)?;
     }
     Ok(())
 }
 
-fn timestamp(field: &str, time: &Timestamp) -> Result<(), Problem> {
+pub(super) fn timestamp(field: &str, time: &Timestamp) -> Result<(), Problem> {
     // 0001-01-01 to 9999-12-31, as google.protobuf.Timestamp defines it.
     let valid = (-62_135_596_800..=253_402_300_799).contains(&time.seconds) && (0..1_000_000_000).contains(&time.nanos);
     if valid { Ok(()) } else { Err(Problem::invalid(field, "a time of the years 1 to 9999, nanos 0 to 999999999")) }
 }
 
-fn position(field: &str, position: Option<i64>) -> Result<Option<u64>, Problem> {
+pub(super) fn position(field: &str, position: Option<i64>) -> Result<Option<u64>, Problem> {
     let convert = |position| u64::try_from(position);
     position.map(convert).transpose().map_err(|_| Problem::invalid(field, "0 or more"))
 }
 
-fn identifier(field: &str, value: &str, max: usize) -> Result<(), Problem> {
+pub(super) fn identifier(field: &str, value: &str, max: usize) -> Result<(), Problem> {
     let permitted = |byte: u8| byte.is_ascii_alphanumeric() || b"._:@-".contains(&byte);
     if (1..=max).contains(&value.len()) && value.bytes().all(permitted) {
         return Ok(());
@@ -256,7 +256,7 @@ fn identifier(field: &str, value: &str, max: usize) -> Result<(), Problem> {
     Err(Problem::invalid(field, format!("1 to {max} characters of [A-Za-z0-9._:@-]")))
 }
 
-fn length(field: &str, value: &str, range: RangeInclusive<usize>) -> Result<(), Problem> {
+pub(super) fn length(field: &str, value: &str, range: RangeInclusive<usize>) -> Result<(), Problem> {
     let actual = value.chars().count();
     if range.contains(&actual) {
         return Ok(());

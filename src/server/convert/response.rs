@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use super::live;
 use crate::{
     call::{self, EndReason},
     decision::{
@@ -195,12 +196,7 @@ fn evidence(evidence: Evidence, call: &Acknowledgement) -> proto::Evidence {
 }
 
 fn emotion(judgement: &Judgement, manifest: &Manifest) -> proto::Emotion {
-    let score = |(label, &probability): (&String, &f32)| proto::Score { label: label.clone(), probability };
-    proto::Emotion {
-        label: judgement.label.map_or("uncertain", |label| &manifest.labels[label]).to_owned(),
-        confidence: judgement.confidence,
-        scores: manifest.labels.iter().zip(&judgement.probabilities).map(score).collect(),
-    }
+    live::emotion(judgement, &manifest.labels)
 }
 
 fn leg_id(call: &Acknowledgement, leg: usize) -> String {
@@ -216,7 +212,7 @@ pub(super) fn small(count: u32) -> i32 {
 }
 
 /// A count that outgrows i64 would need longer than the universe has been there.
-pub(super) fn count(count: u64) -> i64 {
+pub(in crate::server) fn count(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
@@ -236,7 +232,7 @@ pub(super) fn role(role: Role) -> proto::Role {
     }
 }
 
-fn end_reason(reason: EndReason) -> proto::EndReason {
+pub(super) fn end_reason(reason: EndReason) -> proto::EndReason {
     match reason {
         EndReason::Completed => proto::EndReason::Completed,
         EndReason::Idle => proto::EndReason::Idle,
@@ -282,7 +278,7 @@ pub(super) fn alert_reason(reason: Reason) -> proto::AlertReason {
     }
 }
 
-fn not_scored(reason: NotScored) -> proto::NotScoredReason {
+pub(super) fn not_scored(reason: NotScored) -> proto::NotScoredReason {
     match reason {
         NotScored::Silence => proto::NotScoredReason::Silence,
         NotScored::Noise => proto::NotScoredReason::Noise,
