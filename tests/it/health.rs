@@ -13,7 +13,7 @@ fn request(service: &str) -> HealthCheckRequest {
 async fn the_server_and_its_service_are_healthy_until_it_drains() {
     let harness = Harness::start().await;
     let mut client = HealthClient::new(connect(harness.server.grpc()).await);
-    let services = ["", "undertone.v1.EmotionService"];
+    let services = ["", "undertone.v1.EmotionService", "undertone.v1.SupervisionService"];
     for service in services {
         let health = client.check(request(service)).await.unwrap().into_inner();
         assert_eq!(health.status(), ServingStatus::Serving, "{service:?}");

@@ -33,6 +33,7 @@ mod reload;
 mod roles;
 mod slow_reader;
 mod startup;
+mod supervise;
 mod two_clients;
 mod vanish;
 mod webhook;

@@ -27,7 +27,7 @@ macro_rules! reflects {
                 panic!("no list")
             };
             let names: Vec<String> = listed.service.into_iter().map(|service| service.name).collect();
-            let services = ["undertone.v1.EmotionService", "grpc.health.v1.Health"];
+            let services = ["undertone.v1.EmotionService", "undertone.v1.SupervisionService", "grpc.health.v1.Health"];
             let listed = |name: &&str| names.iter().any(|listed| listed == name);
             assert!(services.iter().all(listed), "{names:?}");
             // What a status carries must be readable as well.

@@ -37,8 +37,8 @@ struct Watcher {
     entries: Subscription,
     filter: AlertFilter,
     heartbeat: Duration,
-    /// When a heartbeat is due.
-    due: Instant,
+    /// When a heartbeat is due; the first is before all else.
+    due: Option<Instant>,
     closing: CancellationToken,
     ended: bool,
     _place: Place,
@@ -62,7 +62,7 @@ pub(super) async fn watch(
         sessions: sessions.clone(),
         filter: watch.filter,
         heartbeat: watch.interval,
-        due: Instant::now(),
+        due: None,
         closing,
         ended: false,
         _place: place,
@@ -79,11 +79,12 @@ impl Watcher {
             return None;
         }
         let response = loop {
+            let Some(due) = self.due else { break Ok(self.heartbeat()) };
             let told = tokio::select! {
                 biased;
                 () = self.closing.cancelled() => break Err(Problem::from(Refusal::Draining)),
                 // Also while nothing but what does not pass the filter comes.
-                () = tokio::time::sleep_until(self.due) => break Ok(self.heartbeat()),
+                () = tokio::time::sleep_until(due) => break Ok(self.heartbeat()),
                 told = self.entries.next() => told,
             };
             match told {
@@ -98,7 +99,7 @@ impl Watcher {
             }
         };
         self.ended = response.is_err();
-        self.due = Instant::now() + self.heartbeat;
+        self.due = Some(Instant::now() + self.heartbeat);
         Some(response.map_err(Status::from))
     }
 
