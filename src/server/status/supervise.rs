@@ -10,8 +10,8 @@ use crate::{journal, session::Denied};
 pub(super) fn denied(denied: &Denied) -> Status {
     let text = denied.to_string();
     match denied {
-        Denied::NoAlert { alert_id } => not_found("undertone.v1.Alert", alert_id, text),
-        Denied::Unknown { what, id } => not_found(what, id, text),
+        Denied::NoAlert { alert_id } => not_found("undertone.v1.Alert", alert_id, &text),
+        Denied::Unknown { what, id } => not_found(what, id, &text),
         Denied::Over { alert_id } => precondition("ALERT", alert_id, &text),
         Denied::TooManyRegistrations { .. } => exhausted("registrations", text),
         Denied::NoAnswer { .. } => unavailable(text),
@@ -49,8 +49,8 @@ fn journal_failed(error: &journal::Error, text: String) -> Status {
     }
 }
 
-fn not_found(what: &str, name: &str, text: String) -> Status {
-    Status::with_error_details(Code::NotFound, &text, ErrorDetails::with_resource_info(what, name, "", &text))
+fn not_found(what: &str, name: &str, text: &str) -> Status {
+    Status::with_error_details(Code::NotFound, text, ErrorDetails::with_resource_info(what, name, "", text))
 }
 
 fn unavailable(text: String) -> Status {

@@ -90,7 +90,7 @@ async fn alerts_are_filtered_by_each_field() {
                 Message::Alert(entry) => {
                     let alert = entry.alert.unwrap();
                     if alert.call_id != "end" {
-                        came.push(format!("{} {}", alert.call_id, i32::from(alert.state)));
+                        came.push(format!("{} {}", alert.call_id, alert.state));
                     }
                 }
                 // The first comes before anything is read.
