@@ -1,7 +1,7 @@
-//! Calls that lived on a server when it died: the server says how they ended when it is back.
+//! Calls that lived on a server when it died, and their alerts: the server says how they ended when it is back.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     time::SystemTime,
 };
 
@@ -10,15 +10,16 @@ use tokio_util::sync::CancellationToken;
 use super::{Sessions, supervise::LONGEST_CALL};
 use crate::{
     call::EndReason,
-    journal::{Draft, Ended, Entry, Kind, Query, Record},
+    decision::alert::{Reason, State},
+    journal::{Alert, Draft, Ended, Entry, Kind, Query, Record},
 };
 
 impl Sessions {
-    /// Says in the journal how the calls ended that lived on this server, `node`, when it died. `started` is where the journal says that
+    /// Says in the journal how the calls, and their alerts, ended that lived on this server, `node`, when it died. `started` is where the journal says that
     /// it starts.
     pub(crate) async fn tell_lost_calls(self, node: String, started: u64, closing: CancellationToken) {
         let since = SystemTime::now().checked_sub(LONGEST_CALL);
-        let query = Query { until: Some(started), since, kinds: vec![Kind::Call], ..Query::default() };
+        let query = Query { until: Some(started), since, kinds: vec![Kind::Call, Kind::Alert], ..Query::default() };
         let Some(kept) = closing.run_until_cancelled(self.journal().read_all(query)).await else { return };
         let kept = match kept {
             Ok(kept) => kept.into_iter().filter(|entry| entry.node == node).collect::<Vec<_>>(),
@@ -29,7 +30,41 @@ impl Sessions {
                 self.shared.feed.record(ended);
             }
         }
+        for resolved in open_alerts(&kept).into_iter().filter_map(resolved) {
+            self.metrics().alerts_total.increment(State::Resolved.name());
+            self.shared.feed.record(resolved);
+        }
     }
+}
+
+/// The last changes of alerts that are not over.
+fn open_alerts(kept: &[Entry]) -> Vec<&Entry> {
+    let mut latest = HashMap::new();
+    for entry in kept {
+        if let Record::Alert(alert) = &entry.draft.record {
+            latest.insert(alert.alert_id.as_str(), (alert.state, entry));
+        }
+    }
+    let mut open: Vec<&Entry> =
+        latest.into_values().filter(|(state, _)| *state != State::Resolved).map(|(_, entry)| entry).collect();
+    open.sort_unstable_by_key(|entry| entry.sequence);
+    open
+}
+
+/// The end of an alert whose call was lost.
+fn resolved(entry: &Entry) -> Option<Draft> {
+    let Record::Alert(last) = &entry.draft.record else { return None };
+    let alert = Alert {
+        revision: last.revision + 1,
+        state: State::Resolved,
+        reason: Reason::CallEnded,
+        actor: None,
+        actor_reason: None,
+        snoozed_until: None,
+        ..Alert::clone(last)
+    };
+    let Draft { call_id, leg_id, subject, .. } = entry.draft.clone();
+    Some(Draft { call_id, leg_id, subject, ..Draft::new(SystemTime::now(), Record::Alert(Box::new(alert))) })
 }
 
 /// The begins of legs that have not ended.

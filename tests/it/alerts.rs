@@ -5,6 +5,7 @@ use std::{fs, path::Path, process::Command};
 use serde_json::Value;
 use undertone::{
     audio::{Encoding, codec, file, resample},
+    journal::{Audit, Entry, Kind, Query, Record},
     server::proto::{
         self as pb, Alert, AlertReason, AlertSeverity, AlertState, AnalyzeConfig, AudioFormat, EndReason,
         analyze_response::Message as Response,
@@ -156,6 +157,17 @@ async fn a_replay_of_recorded_scores_tells_what_the_service_told() {
     harness.stop().await;
 }
 
+/// What the journal says was loaded anew.
+async fn reloaded(harness: &Harness) -> Vec<String> {
+    let query = Query { kinds: vec![Kind::Audit], ..Query::default() };
+    let audits = harness.server.sessions().journal().read_all(query).await.unwrap();
+    let what = |entry: Entry| match entry.draft.record {
+        Record::Audit(Audit::Reloaded { what, version }) => (!version.is_empty()).then_some(what),
+        _ => None,
+    };
+    audits.into_iter().filter_map(what).collect()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_live_call_takes_rules_that_changed_and_keeps_those_before_a_wrong_file() {
     let dir = tempfile::tempdir().unwrap();
@@ -180,6 +192,7 @@ async fn a_live_call_takes_rules_that_changed_and_keeps_those_before_a_wrong_fil
         }
     };
     assert_eq!((alert.rule.as_str(), alert.reason()), ("speech", AlertReason::Rose));
+    eventually!(reloaded(&harness).await, ["rules"]);
 
     put(&rules, &always().replace("enter", "entre"));
     eventually!(harness.metric("undertone_reloads_total{result=\"refused\"}"), "1");
@@ -188,5 +201,6 @@ async fn a_live_call_takes_rules_that_changed_and_keeps_those_before_a_wrong_fil
     let told: Vec<_> = alerts(&closed.responses).into_iter().map(|alert| (alert.state(), alert.reason())).collect();
     assert_eq!(told, [(AlertState::Resolved, AlertReason::CallEnded)]);
     assert_eq!(harness.metric("undertone_alerts_total{state=\"FIRING\"}"), "1");
+    assert_eq!(reloaded(&harness).await, ["rules"], "not the wrong file's");
     harness.stop().await;
 }

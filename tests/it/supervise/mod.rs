@@ -14,7 +14,9 @@ use undertone::{
 use crate::harness::{Call, Harness, connect, customer, voice, within};
 
 mod acts;
+mod crowd;
 mod lists;
+mod nodes;
 mod registers;
 mod watches;
 

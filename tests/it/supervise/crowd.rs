@@ -1,0 +1,161 @@
+//! Many who watch, those who read slowly, and those who never do: no call is delayed.
+
+use std::time::Duration;
+
+use tonic::{Code, transport::Endpoint};
+use tonic_types::StatusExt as _;
+use undertone::{
+    journal::EngineKind,
+    server::proto::{
+        self as pb, AlertState, EndReason, supervision_service_client::SupervisionServiceClient,
+        watch_alerts_response::Message,
+    },
+};
+
+use super::{Client, Watcher, from};
+use crate::{
+    harness::{Harness, PATIENCE, connect, within},
+    journal::timeline,
+};
+
+/// One who takes no more than a word at a time.
+async fn narrow(harness: &Harness) -> Client {
+    let endpoint = Endpoint::from_shared(format!("http://{}", harness.server.grpc())).unwrap();
+    let channel = endpoint.initial_stream_window_size(256).connect().await.unwrap();
+    SupervisionServiceClient::new(channel)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_watchers_and_one_that_never_reads_delay_no_call() {
+    const WATCHERS: usize = 1000;
+    const CALLS: usize = 3;
+    let harness = Harness::alarmed().await;
+    let mut never = narrow(&harness).await;
+    let unread = never.watch_alerts(from(0)).await.unwrap().into_inner();
+    let unread_calls = never.watch_calls(pb::WatchCallsRequest::default()).await.unwrap().into_inner();
+    let mut watchers = Vec::new();
+    for _ in 0..WATCHERS / 100 {
+        let client = SupervisionServiceClient::new(connect(harness.server.grpc()).await);
+        let opening = (0..100).map(|_| {
+            let mut client = client.clone();
+            async move { Watcher::of(&mut client, from(0)).await }
+        });
+        watchers.extend(futures_util::future::join_all(opening).await);
+    }
+    assert_eq!(harness.metric("undertone_alert_watchers "), (WATCHERS + 1).to_string());
+    let watching: Vec<_> = watchers
+        .into_iter()
+        .map(|mut watcher| tokio::spawn(async move { (watcher.changes(2 * CALLS).await, watcher) }))
+        .collect();
+    for call in 0..CALLS {
+        let closed = harness.alarming(&call.to_string(), "sales").await.end().await;
+        let summary = closed.summaries(EndReason::Completed)[0];
+        assert_eq!((summary.dropped_events, summary.shed_windows), (0, 0), "{summary:?}");
+        let sequences: Vec<i64> = closed.events().iter().map(|event| event.sequence).collect();
+        assert!(sequences.len() >= 12 && sequences.iter().copied().eq(1..=sequences.len() as i64), "{sequences:?}");
+    }
+    let (mut told, mut watchers) = (Vec::new(), Vec::new());
+    for watcher in watching {
+        let (changes, watcher) = within("a watcher", watcher).await.unwrap();
+        told.push(changes);
+        watchers.push(watcher);
+    }
+    let expected: Vec<_> = (0..CALLS)
+        .flat_map(|call| [AlertState::Firing, AlertState::Resolved].map(|state| (call.to_string(), state)))
+        .collect();
+    assert!(told.iter().all(|changes| *changes == expected));
+    assert_eq!(harness.metric("undertone_windows_total{model=\"tiny\",outcome=\"shed\"}"), "0");
+    drop(watchers);
+    eventually!(harness.metric("undertone_alert_watchers "), "1");
+    // Nor does one who never reads hold the shutdown up.
+    within("stopping", harness.server.stop()).await.unwrap();
+    drop((unread, unread_calls));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_who_reads_late_gets_everything_from_the_journal() {
+    let harness = Harness::alarmed().await;
+    let mut late = narrow(&harness).await;
+    let mut unread = late.watch_alerts(from(0)).await.unwrap().into_inner();
+    for call in 0..3 {
+        harness.alarming(&call.to_string(), "sales").await.end().await;
+    }
+    // More than anybody may be behind without reading it again.
+    let journal = harness.server.sessions().journal().clone();
+    for _ in 0..8 {
+        journal.append((0..250).map(|_| timeline("other")).collect()).await.unwrap();
+    }
+    harness.alarming("last", "sales").await.end().await;
+    let mut sequences = Vec::new();
+    while sequences.len() < 8 {
+        let told = within("a word", unread.message()).await.unwrap().unwrap();
+        match told.message.unwrap() {
+            Message::Alert(entry) => sequences.push(entry.sequence),
+            Message::Heartbeat(_) => {}
+            Message::Missed(missed) => panic!("{missed:?}"),
+        }
+    }
+    assert!(sequences.is_sorted_by(|a, b| a < b), "{sequences:?}");
+    drop((unread, late));
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_journal_one_who_reads_late_is_told_what_he_missed_and_goes_on() {
+    let harness = Harness::with(|config| config.journal.engine = EngineKind::None).await.alarms();
+    let mut late = narrow(&harness).await;
+    let mut unread = late.watch_alerts(from(0)).await.unwrap().into_inner();
+    for call in 0..3 {
+        harness.alarming(&call.to_string(), "sales").await.end().await;
+    }
+    let journal = harness.server.sessions().journal().clone();
+    eventually!(journal.last_sequence().await.unwrap() >= 3 * 4, true);
+    journal.append((0..3000).map(|_| timeline("other")).collect()).await.unwrap();
+    harness.alarming("last", "sales").await.end().await;
+    let (mut missed, mut last) = (0, None);
+    while last.as_ref() != Some(&("last".to_owned(), AlertState::Resolved)) {
+        let told = within("a word", unread.message()).await.unwrap().unwrap();
+        match told.message.unwrap() {
+            Message::Alert(entry) => {
+                let alert = entry.alert.unwrap();
+                last = Some((alert.call_id.clone(), alert.state()));
+            }
+            Message::Missed(told) => missed += told.entries,
+            Message::Heartbeat(_) => {}
+        }
+    }
+    assert!(missed > 1000, "{missed}");
+    assert_eq!(harness.metric("undertone_watchers_missed_total "), missed.to_string());
+    drop((unread, late));
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_more_watch_than_may() {
+    let harness = Harness::with(|config| config.session.max_watchers = 2).await;
+    let mut client = harness.supervisor().await;
+    let first = client.watch_alerts(from(0)).await.unwrap();
+    let second = client.watch_calls(pb::WatchCallsRequest::default()).await.unwrap();
+    let status = client.watch_alerts(from(0)).await.unwrap_err();
+    assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}");
+    assert!(status.get_error_details().retry_info().is_some());
+    assert_eq!(harness.metric("undertone_watchers_refused_total "), "1");
+    drop(first);
+    let began = std::time::Instant::now();
+    while client.watch_alerts(from(0)).await.is_err() {
+        assert!(began.elapsed() < PATIENCE, "the place is not free");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    drop(second);
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn alerts_of_a_client_that_vanished_are_counted_as_over() {
+    let harness = Harness::alarmed().await;
+    let call = harness.alarming("c", "sales").await;
+    eventually!(harness.metric("undertone_alerts_total{state=\"FIRING\"}"), "1");
+    drop(call);
+    eventually!(harness.metric("undertone_alerts_total{state=\"RESOLVED\"}"), "1");
+    harness.stop().await;
+}
