@@ -7,6 +7,7 @@ set -eu
 cd "$(dirname "$0")/.."
 binary=${1:?"give the path of the undertone binary"}
 service=undertone.v1.EmotionService
+supervision=undertone.v1.SupervisionService
 
 fail() {
     echo "buf curl: FAILED: $1" >&2
@@ -40,6 +41,8 @@ expect() {
 
 call --list-methods "http://$grpc" >"$work/answer"
 for method in Analyze Classify ListModels GetModel; do expect "$service/$method" "--list-methods"; done
+for method in WatchAlerts WatchCalls ListCalls GetCall ListAlerts AcknowledgeAlert SnoozeAlert RegisterCall WithdrawConsent DeleteCall \
+    GetSubject DeleteSubject; do expect "$supervision/$method" "--list-methods"; done
 expect grpc.health.v1.Health/Check "--list-methods"
 
 call -d '{}' "http://$grpc/$service/ListModels" >"$work/answer"
@@ -59,8 +62,40 @@ call -d @- "http://$grpc/$service/Analyze" <"$work/analyze.json" >"$work/answer"
 expect '"acknowledgement"' Analyze
 expect '"emotion"' Analyze
 expect '"END_REASON_COMPLETED"' Analyze
+
+# What is kept of that call, and what a supervisor does about it.
+call_id=$(sed -n 's/.*"callId": "\([^"]*\)".*/\1/p' "$work/analyze.json")
+ask() {
+    call -d "$2" "http://$grpc/$supervision/$1" >"$work/answer" 2>&1 || true
+    expect "$3" "$1"
+}
+by='"actor": "supervisor-7", "reason": "as asked"'
+ask ListCalls '{}' '"nodes"'
+ask GetCall "{\"call_id\": \"$call_id\"}" '"timeline"'
+ask ListCalls '{"state": "CALL_STATE_ENDED"}' "$call_id"
+ask ListAlerts '{"filter": {"states": ["ALERT_STATE_RESOLVED"]}}' '"lastSequence"'
+ask AcknowledgeAlert "{\"alert_id\": \"none\", $by}" not_found
+ask SnoozeAlert "{\"alert_id\": \"none\", \"snooze\": \"300s\", $by}" not_found
+ask RegisterCall '{"call_id": "c-2", "tags": {"queue": "sales"}, "legs": [{"role": "ROLE_CUSTOMER", "subject": "s-9"}]}' '"expiresAt"'
+ask WithdrawConsent "{\"call_id\": \"$call_id\", $by}" '"entries"'
+ask DeleteSubject "{\"subject\": \"s-9\", $by}" '"entries"'
+ask GetSubject '{"subject": "s-9"}' not_found
+ask DeleteCall "{\"call_id\": \"$call_id\", $by}" not_found
+# Those who watch are told for as long as they listen.
+for method in WatchAlerts WatchCalls; do
+    call -d '{}' "http://$grpc/$supervision/$method" >"$work/answer" 2>&1 &
+    watcher=$!
+    for _ in $(seq 1 600); do
+        grep -q 'heartbeat\|lastOfRound' "$work/answer" && break
+        sleep 0.1
+    done
+    kill "$watcher" 2>/dev/null || true
+    expect 'heartbeat\|lastOfRound' "$method"
+done
+
 # The names of what can be called, described from reflection alone.
 call --list-services "http://$grpc" >"$work/answer"
 expect "$service" "--list-services"
+expect "$supervision" "--list-services"
 
 echo "buf curl: listed, health checked, and every method called, the stream from standard input"
