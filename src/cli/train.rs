@@ -40,10 +40,10 @@ pub(crate) struct Args {
     /// What computes.
     #[arg(long, value_enum, default_value_t = Device::Cpu)]
     device: Device,
-    /// Which lines a cnn-bilstm is for [default: both]; telephone is for the telephone
+    /// Which lines a model is for [default: both]; telephone is for the telephone
     #[arg(long, value_enum)]
     bandwidth: Option<Bandwidth>,
-    /// Which windows a cnn-bilstm learns from [default: served]
+    /// Which windows a network on the thesis's frames learns from [default: served]
     #[arg(long, value_enum)]
     windows: Option<Windows>,
     /// Recorded music for the gate, WAV or FLAC, in folders by where it comes from
@@ -63,6 +63,12 @@ enum Recipe {
     Forest,
     /// The thesis's network: MFCC, chroma and mel frames, a convolution and a bidirectional LSTM.
     CnnBilstm,
+    /// A 2-D convolutional network on the mel spectrogram.
+    SpectrogramCnn,
+    /// Convolutions, an LSTM and dense layers on MFCCs, with augmentation.
+    Cldnn,
+    /// A 1-D convolutional network, an LSTM and a GRU on the thesis's frames, averaged, with augmentation.
+    Ensemble,
     /// What is served by default: log-mel frames at 8 kHz against the speaker's own baseline, a small ConvNeXt.
     Telephone,
     /// What tells speech from music, tones and noise before anything is scored.
@@ -123,7 +129,9 @@ mod with_trainer {
     pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         let Device::Cpu = args.device;
         if args.recipe == Recipe::Telephone && (args.bandwidth.is_some() || args.windows.is_some()) {
-            anyhow::bail!("--bandwidth and --windows are options of cnn-bilstm: leave them out for telephone");
+            anyhow::bail!(
+                "--bandwidth and --windows are options of the recipes on the thesis's frames: leave them out for telephone"
+            );
         }
         if args.recipe != Recipe::Gate && (args.music.is_some() || args.noise.is_some()) {
             anyhow::bail!("--music and --noise are options of gate: leave them out");
@@ -133,6 +141,9 @@ mod with_trainer {
             recipe: match args.recipe {
                 Recipe::Forest => train::Recipe::Forest,
                 Recipe::CnnBilstm => train::Recipe::CnnBilstm,
+                Recipe::SpectrogramCnn => train::Recipe::SpectrogramCnn,
+                Recipe::Cldnn => train::Recipe::Cldnn,
+                Recipe::Ensemble => train::Recipe::Ensemble,
                 Recipe::Telephone => train::Recipe::Telephone,
                 Recipe::Gate => return gate(args),
             },

@@ -40,6 +40,8 @@ pub(super) struct Clips<T> {
 pub(super) struct Heard {
     /// Whose and what.
     pub(super) used: Used,
+    /// The actor's name.
+    pub(super) actor: String,
     /// Within ±1.
     pub(super) samples: Vec<f32>,
     /// Of the samples.
@@ -109,7 +111,7 @@ fn read(clip: &Clip, actor: usize) -> Result<Heard, String> {
         return left_out("silent");
     }
     let used = Used { actor, label: clip.label, name: clip.name.clone(), audio: audio_hash(&samples) };
-    Ok(Heard { used, samples, rate_hz })
+    Ok(Heard { used, actor: clip.actor.clone(), samples, rate_hz })
 }
 
 /// Which clips share their audio with one of another label or actor.

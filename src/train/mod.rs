@@ -18,8 +18,10 @@ use clap::ValueEnum;
 mod calibrate;
 mod card;
 mod checkpoint;
+mod cldnn;
 mod clips;
 mod cnn_bilstm;
+mod ensemble;
 mod export;
 mod fit;
 mod folds;
@@ -29,15 +31,20 @@ mod history;
 mod network;
 mod optimiser;
 mod recipe;
+mod recurrent;
 mod schedule;
+mod spectrogram_cnn;
+mod stack;
 mod telephone;
+mod tensors;
 #[cfg(test)]
 mod tests;
+mod thesis;
 
-pub use cnn_bilstm::Windows;
 pub use fit::Epoch;
 pub use folds::{CrossValidation, Folds, cross_validate};
 pub use recipe::Recipe;
+pub use thesis::Windows;
 
 use crate::{
     corpus::{Clip, Condition, Corpus, LABELS, Split, split},

@@ -7,11 +7,11 @@ use rand_chacha::ChaCha8Rng;
 use super::{
     Event, Trained, Work,
     calibrate::Wanted,
-    cnn_bilstm, forest,
+    cldnn, cnn_bilstm, ensemble, forest,
     network::{Batch, Network},
     optimiser::Rule,
     schedule::Schedule,
-    telephone,
+    spectrogram_cnn, telephone, thesis,
 };
 use crate::{
     corpus::Condition,
@@ -27,6 +27,12 @@ pub enum Recipe {
     Forest,
     /// The thesis's network: MFCC, chroma and mel frames, a convolution and a bidirectional LSTM.
     CnnBilstm,
+    /// A 2-D convolutional network on the mel spectrogram.
+    SpectrogramCnn,
+    /// Convolutions, an LSTM and dense layers on MFCCs, with augmentation.
+    Cldnn,
+    /// A 1-D convolutional network, an LSTM and a GRU on the thesis's frames, averaged, with augmentation.
+    Ensemble,
     /// What is served by default: log-mel frames at 8 kHz against the speaker's own baseline, a small ConvNeXt.
     Telephone,
 }
@@ -103,6 +109,9 @@ impl Recipe {
         match self {
             Self::Forest => "forest",
             Self::CnnBilstm => "cnn-bilstm",
+            Self::SpectrogramCnn => "spectrogram-cnn",
+            Self::Cldnn => "cldnn",
+            Self::Ensemble => "ensemble",
             Self::Telephone => "telephone",
         }
     }
@@ -113,6 +122,9 @@ impl Recipe {
             // It grows at once.
             Self::Forest => 0,
             Self::CnnBilstm => cnn_bilstm::EPOCHS,
+            Self::SpectrogramCnn => spectrogram_cnn::EPOCHS,
+            Self::Cldnn => cldnn::EPOCHS,
+            Self::Ensemble => ensemble::EPOCHS,
             Self::Telephone => telephone::EPOCHS,
         }
     }
@@ -121,7 +133,10 @@ impl Recipe {
     pub(super) fn train(self, work: &Work<'_>, tell: &(dyn Fn(Event<'_>) + Sync)) -> anyhow::Result<Trained> {
         match self {
             Self::Forest => forest::train(work, tell),
-            Self::CnnBilstm => cnn_bilstm::train(work, tell),
+            Self::CnnBilstm => thesis::train(cnn_bilstm::plan(), work, tell),
+            Self::SpectrogramCnn => thesis::train(spectrogram_cnn::plan(), work, tell),
+            Self::Cldnn => thesis::train(cldnn::plan(), work, tell),
+            Self::Ensemble => thesis::train(ensemble::plan(), work, tell),
             Self::Telephone => telephone::train(work, tell),
         }
     }

@@ -13,10 +13,10 @@ use safetensors::SafeTensors;
 
 use super::{
     CHECKPOINT_FILE, Epoch, Event, Folds, Lines, NETWORK_FILE, Options, Recipe, Trained, Windows, clips,
-    cnn_bilstm::{self, Cut, Cutter, Instance},
     cross_validate,
     folds::Fold,
     run,
+    thesis::{self, Cut, Cutter},
 };
 use crate::{
     corpus::{Clip, Condition, Corpus, Scene, line::Babble},
@@ -225,19 +225,20 @@ fn a_corrupt_clip_is_named_and_left_out() {
 
 #[test]
 fn training_and_a_call_see_the_same_windows_to_the_bit() {
-    let (front_end, window) = (FrontEnd::Thesis154(thesis154::Options::default()), cnn_bilstm::window());
+    let (front_end, window) = (FrontEnd::Thesis154(thesis154::Options::default()), thesis::window());
     let corpus = Corpus::open(&recordings()).unwrap();
     let mut compared = 0;
     for condition in [Condition::Wide, Condition::Mulaw] {
         let some: Vec<&Clip> = corpus.clips.iter().take(4).collect();
-        let gathered = clips::gather(&some, |heard| cnn_bilstm::instances(&heard, &[condition], &front_end), || {});
+        let ways = thesis::ways(&[condition], false);
+        let gathered = clips::gather(&some, |heard| thesis::hear(&heard, &ways, &front_end), || {});
         let actors: Vec<usize> = (0..gathered.actors.len()).collect();
-        let instances: Vec<Instance> = gathered.made.into_iter().flatten().collect();
+        let instances = thesis::instances(gathered);
         let cutter = Cutter::new(&instances, &actors, Windows::Served, &front_end, &window);
         // Not the identity, so that the padding is standardised, too.
         let standardization = Standardization { mean: vec![0.25; 154], ..Fit::new(154).finish() };
         for (index, clip) in some.iter().enumerate() {
-            let raw = &instances[index].raw;
+            let raw = &instances[index].hearing.raw;
             let cuts: Vec<Cut> = served(raw, &front_end, &window, 0.5)
                 .unwrap()
                 .into_iter()

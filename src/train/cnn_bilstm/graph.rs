@@ -2,15 +2,14 @@
 //!
 //! Standardisation is not in the graph: the service applies it from the manifest where it assembles the window.
 
-use super::{
-    net::NORM_EPSILON,
-    parameters::{DENSE, FILTERS, GATES, KERNEL, LABELS, Name, SPECS, UNITS, VALUES},
-};
+use super::parameters::{DENSE, FILTERS, KERNEL, LABELS, Name, SPECS, UNITS, VALUES};
 use crate::{
     model::onnx::graph::{Attribute, Graph, Size},
     train::{
         export::{INPUT, OUTPUT},
         network::Parameters,
+        recurrent::lstm::GATES,
+        tensors::NORM_EPSILON,
     },
 };
 

@@ -2,7 +2,7 @@
 //!
 //! Conv1D(32, kernel 3, valid, ReLU) → BatchNorm → MaxPool 2 → Dropout 0.3 → BiLSTM(32, last states side by side) → Dense 32, ReLU →
 //! Dropout 0.3 → Dense 6. The convolution's part and the dense part are differentiated by burn, the LSTM between them by
-//! [`super::lstm`]. Every random number is drawn here, from the generator that is passed in.
+//! [`lstm`]. Every random number is drawn here, from the generator that is passed in.
 
 use burn::tensor::{
     Device, Tensor, TensorData,
@@ -11,20 +11,22 @@ use burn::tensor::{
     ops::{ConvOptions, MaxPoolOptions},
 };
 use ndarray::{Array2, ArrayView1, ArrayView2};
-use rand::RngExt as _;
 use rand_chacha::ChaCha8Rng;
 
 use super::{
     graph,
-    lstm::{self, Weights},
-    parameters::{self, DENSE, FILTERS, GATES, KERNEL, LABELS, Name, SPECS, UNITS, VALUES},
+    parameters::{self, DENSE, FILTERS, KERNEL, LABELS, Name, SPECS, UNITS, VALUES},
 };
-use crate::train::network::{Batch, Network, Parameters, Spec, Step, count_right};
+use crate::train::{
+    network::{Batch, Network, Parameters, Spec, Step, count_right},
+    recurrent::{
+        Weights,
+        lstm::{self, GATES},
+        reversed,
+    },
+    tensors::{NORM_EPSILON, dropout, follow, values},
+};
 
-/// Keras's epsilon of BatchNormalization.
-pub(super) const NORM_EPSILON: f32 = 1e-3;
-/// Part of the running statistics that a batch leaves as it was: Keras's momentum.
-const NORM_MOMENTUM: f32 = 0.99;
 /// The thesis's dropout.
 const DROPOUT: f32 = 0.3;
 /// The thesis's decay of the kernels it names.
@@ -110,7 +112,7 @@ fn step(parameters: &mut Parameters, batch: &Batch, random: &mut ChaCha8Rng) -> 
     follow(parameters.get_mut(Name::NormVariance), &values(normed.variance));
     let pooled = module::max_pool1d(normed.output, MaxPoolOptions::new([POOL]));
     let mask = Tensor::<3>::from_data(
-        TensorData::new(dropout(count * FILTERS * steps, random), [count, FILTERS, steps]),
+        TensorData::new(dropout(count * FILTERS * steps, DROPOUT, random), [count, FILTERS, steps]),
         &device,
     );
     let front = pooled * mask;
@@ -121,7 +123,8 @@ fn step(parameters: &mut Parameters, batch: &Batch, random: &mut ChaCha8Rng) -> 
     let shown = states.into_raw_vec_and_offset().0;
     let states = Tensor::<2>::from_data(TensorData::new(shown, [count, 2 * UNITS]), &device).require_grad();
     let dense = Dense::new(parameters, &device, true);
-    let mask = Tensor::<2>::from_data(TensorData::new(dropout(count * DENSE, random), [count, DENSE]), &device);
+    let mask =
+        Tensor::<2>::from_data(TensorData::new(dropout(count * DENSE, DROPOUT, random), [count, DENSE]), &device);
     let logits = dense.output(relu(dense.hidden(states.clone())) * mask);
     let right = count_right(&values(logits.clone()), &batch.labels);
     // Keras divides by the number of windows, not by the sum of their weights.
@@ -211,7 +214,7 @@ fn convolution(
 
 /// The last states of both directions side by side `[window, 2 × unit]`.
 fn both_ways(parameters: &Parameters, sequence: &Array2<f32>, batch: usize) -> (Array2<f32>, [lstm::Trace; 2]) {
-    let backwards = lstm::reversed(sequence, batch);
+    let backwards = reversed(sequence, batch);
     let ((ahead, trace), (behind, trace_back)) = rayon::join(
         || lstm::forward(direction(parameters, 0), sequence, batch),
         || lstm::forward(direction(parameters, 1), &backwards, batch),
@@ -233,12 +236,12 @@ fn both_ways_back(
     let states = ArrayView2::from_shape((batch, 2 * UNITS), states).expect("a row of states a window");
     let (ahead, behind) = states.split_at(ndarray::Axis(1), UNITS);
     let (ahead, behind) = (ahead.as_standard_layout().into_owned(), behind.as_standard_layout().into_owned());
-    let backwards = lstm::reversed(sequence, batch);
+    let backwards = reversed(sequence, batch);
     let (mut first, second) = rayon::join(
         || lstm::backward(direction(parameters, 0), sequence, &traces[0], &ahead),
         || lstm::backward(direction(parameters, 1), &backwards, &traces[1], &behind),
     );
-    first.sequence += &lstm::reversed(&second.sequence, batch);
+    first.sequence += &reversed(&second.sequence, batch);
     for (index, way) in [&first, &second].into_iter().enumerate() {
         let mut put = |name: Name, values: &mut dyn Iterator<Item = &f32>| {
             let half = SPECS[name as usize].len() / 2;
@@ -278,29 +281,14 @@ fn sequence(values: &[f32], batch: usize, steps: usize) -> Array2<f32> {
     })
 }
 
-fn dropout(len: usize, random: &mut ChaCha8Rng) -> Vec<f32> {
-    let kept = 1.0 / (1.0 - DROPOUT);
-    (0..len).map(|_| if random.random::<f32>() < DROPOUT { 0.0 } else { kept }).collect()
-}
-
-fn follow(running: &mut [f32], batch: &[f32]) {
-    for (running, batch) in running.iter_mut().zip(batch) {
-        *running = NORM_MOMENTUM * *running + (1.0 - NORM_MOMENTUM) * batch;
-    }
-}
-
 fn flat(parameters: &Parameters, name: Name, device: &Device) -> Tensor<1> {
     let values = parameters.get(name);
     Tensor::from_data(TensorData::new(values.to_vec(), [values.len()]), device)
 }
 
-fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    tensor.into_data().try_into_vec().expect("every tensor here is of f32")
-}
-
 #[cfg(test)]
 mod tests {
-    use rand::SeedableRng as _;
+    use rand::{RngExt as _, SeedableRng as _};
 
     use super::*;
     use crate::train::{

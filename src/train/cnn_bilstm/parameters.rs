@@ -6,11 +6,13 @@
 
 use std::borrow::Cow;
 
-use rand::RngExt as _;
 use rand_chacha::ChaCha8Rng;
-use rand_distr::{Distribution as _, StandardNormal};
 
-use crate::train::network::{Parameters, Spec};
+use crate::train::{
+    network::{Parameters, Spec},
+    recurrent::lstm::GATES,
+    tensors::{glorot, orthogonal},
+};
 
 /// Values a frame of front end `thesis154`.
 pub(super) const VALUES: usize = 154;
@@ -20,8 +22,6 @@ pub(super) const FILTERS: usize = 32;
 pub(super) const KERNEL: usize = 3;
 /// Units of the LSTM, each way.
 pub(super) const UNITS: usize = 32;
-/// Gates of an LSTM.
-pub(super) const GATES: usize = 4;
 /// Units of the dense layer.
 pub(super) const DENSE: usize = 32;
 /// Emotions told apart.
@@ -93,35 +93,6 @@ pub(super) fn initial(random: &mut ChaCha8Rng) -> Parameters {
 
 const fn spec(name: &'static str, shape: &'static [usize], decays: bool, trainable: bool) -> Spec {
     Spec { name: Cow::Borrowed(name), shape: Cow::Borrowed(shape), decays, trainable }
-}
-
-/// Uniform within ±√(6 / (in + out)) (Glorot and Bengio, 2010).
-fn glorot(weights: &mut [f32], fan_in: usize, fan_out: usize, random: &mut ChaCha8Rng) {
-    let limit = (6.0 / (fan_in + fan_out) as f32).sqrt();
-    weights.fill_with(|| random.random_range(-limit..limit));
-}
-
-/// `rows` × `columns` with orthonormal columns, by Gram and Schmidt from normal numbers (Saxe et al., 2014).
-fn orthogonal(weights: &mut [f32], rows: usize, columns: usize, random: &mut ChaCha8Rng) {
-    let mut basis: Vec<Vec<f64>> = Vec::with_capacity(columns);
-    while basis.len() < columns {
-        let mut column: Vec<f64> = (0..rows).map(|_| StandardNormal.sample(random)).collect();
-        // Twice, because once leaves the rounding of nearly parallel vectors behind.
-        for _ in 0..2 {
-            for other in &basis {
-                let along: f64 = column.iter().zip(other).map(|(a, b)| a * b).sum();
-                column.iter_mut().zip(other).for_each(|(a, b)| *a -= along * b);
-            }
-        }
-        let norm = column.iter().map(|a| a * a).sum::<f64>().sqrt();
-        column.iter_mut().for_each(|a| *a /= norm);
-        basis.push(column);
-    }
-    for (row, weights) in weights.chunks_exact_mut(columns).enumerate() {
-        for (weight, column) in weights.iter_mut().zip(&basis) {
-            *weight = column[row] as f32;
-        }
-    }
 }
 
 #[cfg(test)]

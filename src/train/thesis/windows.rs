@@ -12,9 +12,10 @@ use rand::{RngExt as _, seq::SliceRandom as _};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
+use super::hearing::{Hearing, Way};
 use crate::{
-    corpus::{Condition, LABELS},
-    features::{FrontEnd, Standardization, WindowOptions, assemble::assemble, listen::RawFrames, normalize::Fit},
+    corpus::LABELS,
+    features::{FrontEnd, Standardization, WindowOptions, assemble::assemble, normalize::Fit},
     train::network::{Batch, smoothed},
 };
 
@@ -32,17 +33,15 @@ pub enum Windows {
     Clip,
 }
 
-/// One clip as one line carries it.
+/// One clip as it was heard in one way.
 #[derive(Debug)]
 pub(in crate::train) struct Instance {
     /// Its actor, by its place in the list of all.
     pub(in crate::train) actor: usize,
     /// Its emotion.
     pub(in crate::train) label: usize,
-    /// How it arrived.
-    pub(in crate::train) condition: Condition,
-    /// All of its frames, with the gate's decisions as a call has them.
-    pub(in crate::train) raw: RawFrames,
+    /// How it was heard, and what.
+    pub(in crate::train) hearing: Hearing,
 }
 
 /// Frames of instances, one after another.
@@ -57,7 +56,7 @@ pub(in crate::train) struct Cutter<'a> {
     all: &'a [Instance],
     /// The instances that may be used.
     pub(in crate::train) instances: Vec<usize>,
-    alike: HashMap<(usize, usize, Condition), Vec<usize>>,
+    alike: HashMap<(usize, usize, Way), Vec<usize>>,
     windows: Windows,
     frames: usize,
     min_frames: usize,
@@ -143,7 +142,7 @@ impl<'a> Cutter<'a> {
     fn cut(&self, index: usize, random: &mut ChaCha8Rng) -> Cut {
         let instance = &self.all[index];
         let label = instance.label;
-        let all = instance.raw.frames();
+        let all = instance.hearing.raw.frames();
         if self.windows == Windows::Clip {
             return Cut { label, parts: vec![(index, 0..all.min(self.frames))] };
         }
@@ -153,7 +152,7 @@ impl<'a> Cutter<'a> {
             let alike = &self.alike[&key(instance)];
             while total < self.frames {
                 let next = alike[random.random_range(0..alike.len())];
-                let frames = self.all[next].raw.frames();
+                let frames = self.all[next].hearing.raw.frames();
                 parts.push((next, 0..frames));
                 total += frames;
             }
@@ -164,20 +163,20 @@ impl<'a> Cutter<'a> {
     }
 
     fn assemble(&self, cut: &Cut, values: usize) -> Vec<f32> {
-        let frames = cut.parts.iter().flat_map(|(index, frames)| self.all[*index].raw.range(frames.clone()));
+        let frames = cut.parts.iter().flat_map(|(index, frames)| self.all[*index].hearing.raw.range(frames.clone()));
         let mut window = vec![0.0; self.frames * values];
         assemble(frames, &mut window);
         window
     }
 }
 
-fn key(instance: &Instance) -> (usize, usize, Condition) {
-    (instance.actor, instance.label, instance.condition)
+fn key(instance: &Instance) -> (usize, usize, Way) {
+    (instance.actor, instance.label, instance.hearing.way)
 }
 
 /// The first speech frame; the first frame where the gate hears none.
 fn onset(instance: &Instance) -> usize {
-    instance.raw.speech.iter().position(|&speech| speech).unwrap_or(0)
+    instance.hearing.raw.speech.iter().position(|&speech| speech).unwrap_or(0)
 }
 
 /// The frames `wanted` of all parts together.

@@ -1,0 +1,60 @@
+//! Recipe `spectrogram-cnn`: a 2-D convolutional network on the mel spectrogram, as one looks at a picture.
+//!
+//! The picture is the mel part of the thesis's frames. The first convolution strides in both directions: at full resolution it would
+//! cost more than all others together.
+
+use super::{
+    stack::{Layer, Stack, Stacks, View},
+    thesis::Plan,
+};
+use crate::{
+    corpus::LABELS,
+    features::thesis154::{CROSSINGS_AT, MEL, MEL_AT, VALUES},
+};
+
+/// Enough for the validation loss to have stopped falling before.
+pub(super) const EPOCHS: u32 = 12;
+/// Channels of the first convolution and those after it.
+const CHANNELS: [usize; 4] = [16, 24, 32, 48];
+/// What halving leaves of the bands: once by the stride, three times by pooling.
+const BANDS: usize = MEL / 16;
+/// Units of the dense layer.
+const DENSE: usize = 64;
+/// As the thesis's networks.
+const DROPOUT: f32 = 0.3;
+
+/// What tells it from the other recipes on the same frames.
+pub(super) fn plan() -> Plan {
+    Plan {
+        network: Box::new(network()),
+        altered: false,
+        name: "spectrogram-cnn",
+        description: "Six acted emotions in English speech: the mel spectrogram through a small 2-D convolutional network",
+        line: "four times Conv2D → BatchNorm → ReLU → MaxPool, the largest over time → Dense",
+    }
+}
+
+/// The network.
+pub(super) fn network() -> Stacks {
+    let mut layers = vec![
+        Layer::Conv { from: 1, to: CHANNELS[0], kernel: [5, 5], stride: [2, 2] },
+        Layer::Norm(CHANNELS[0]),
+        Layer::Relu,
+        Layer::Pool([2, 2]),
+    ];
+    for (index, pool) in [(1, Some([2, 2])), (2, Some([2, 2])), (3, None)] {
+        let (from, to) = (CHANNELS[index - 1], CHANNELS[index]);
+        layers.extend([Layer::Conv { from, to, kernel: [3, 3], stride: [1, 1] }, Layer::Norm(to), Layer::Relu]);
+        layers.extend(pool.map(Layer::Pool));
+    }
+    layers.extend([
+        Layer::Loudest,
+        Layer::Dropout(DROPOUT),
+        Layer::Dense { from: CHANNELS[3] * BANDS, to: DENSE },
+        Layer::Relu,
+        Layer::Dropout(DROPOUT),
+        Layer::Dense { from: DENSE, to: LABELS.len() },
+    ]);
+    let values = MEL_AT..CROSSINGS_AT;
+    Stacks::new("spectrogram-cnn", VALUES, vec![Stack { name: "cnn", values, view: View::Image, layers }])
+}
