@@ -46,6 +46,12 @@ pub(crate) struct Args {
     /// Which windows a network on the thesis's frames learns from [default: served]
     #[arg(long, value_enum)]
     windows: Option<Windows>,
+    /// Where features are kept for other seeds, folds and recipes [default: undertone/ in $XDG_CACHE_HOME or ~/.cache]
+    #[arg(long, value_name = "DIR", conflicts_with = "no_cache")]
+    cache: Option<PathBuf>,
+    /// Keep no features on disk.
+    #[arg(long)]
+    no_cache: bool,
     /// Recorded music for the gate, WAV or FLAC, in folders by where it comes from
     #[arg(long, value_name = "DIR")]
     music: Option<PathBuf>,
@@ -111,9 +117,12 @@ pub(crate) use with_trainer::run;
 
 #[cfg(feature = "train")]
 mod with_trainer {
-    use std::sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
+    use std::{
+        path::PathBuf,
+        sync::{
+            Arc, Mutex, PoisonError,
+            atomic::{AtomicBool, Ordering},
+        },
     };
 
     use anyhow::Context as _;
@@ -164,6 +173,7 @@ mod with_trainer {
                 Windows::Served => train::Windows::Served,
                 Windows::Clip => train::Windows::Clip,
             },
+            cache: if args.no_cache { None } else { args.cache.or_else(default_cache) },
             command: command(),
         };
         let stop = Arc::new(AtomicBool::new(false));
@@ -179,6 +189,13 @@ mod with_trainer {
         let trained = train::run(&options, &stop, &|event| watcher.tell(&event))?;
         watcher.finish()?;
         end(&trained, args.json)
+    }
+
+    /// Where features are kept where nobody says: as the XDG base directories have it.
+    fn default_cache() -> Option<PathBuf> {
+        let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let base = set("XDG_CACHE_HOME").or_else(|| Some(set("HOME")?.join(".cache")))?;
+        Some(base.join("undertone"))
     }
 
     /// Trains the gate; what it makes is compiled in, so there is no model to serve.

@@ -1,9 +1,10 @@
 //! Which clips can be used, and what a recipe makes of each: read once, many at a time.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, fs};
 
 use rayon::prelude::*;
 
+use super::cache::{Cache, Kept, Key};
 use crate::{
     audio::file,
     corpus::{Clip, audio_hash, tables},
@@ -55,6 +56,35 @@ pub(super) fn gather<T: Send>(
     make: impl Fn(Heard) -> anyhow::Result<T> + Sync,
     progress: impl Fn() + Sync,
 ) -> Clips<T> {
+    gather_by(clips, |clip, actor| self::make(clip, actor, &make), progress)
+}
+
+/// The same where what is made may be kept: `what` says what else than recording and name decides it.
+pub(super) fn gather_kept<T: Send + Kept>(
+    clips: &[&Clip],
+    cache: &Cache,
+    what: impl Fn(&Clip) -> String + Sync,
+    make: impl Fn(Heard) -> anyhow::Result<T> + Sync,
+    progress: impl Fn() + Sync,
+) -> Clips<T> {
+    let find = |clip: &Clip, actor: usize| {
+        let source = fs::read(&clip.path).map_err(|error| format!("cannot read {}: {error}", clip.path.display()))?;
+        let key = || Key::new(&what(clip), &source).and(clip.name.as_bytes());
+        let anew = || {
+            let (used, made) = self::make(clip, actor, &make).map_err(anyhow::Error::msg)?;
+            Ok((used.audio, made))
+        };
+        let (audio, made) = cache.get(key, anew).map_err(|error| error.to_string())?;
+        Ok((Used { actor, label: clip.label, name: clip.name.clone(), audio }, made))
+    };
+    gather_by(clips, find, progress)
+}
+
+fn gather_by<T: Send>(
+    clips: &[&Clip],
+    make: impl Fn(&Clip, usize) -> Result<(Used, T), String> + Sync,
+    progress: impl Fn() + Sync,
+) -> Clips<T> {
     let mut actors: Vec<String> = clips.iter().map(|clip| clip.actor.clone()).collect();
     actors.sort_unstable();
     actors.dedup();
@@ -62,10 +92,7 @@ pub(super) fn gather<T: Send>(
         .par_iter()
         .map(|clip| {
             let actor = actors.binary_search(&clip.actor).expect("every clip's actor is in the list");
-            let read = self::read(clip, actor).and_then(|heard| {
-                let used = heard.used.clone();
-                make(heard).map(|made| (used, made)).map_err(|error| format!("{}: {error:#}", clip.name))
-            });
+            let read = known(clip).and_then(|()| make(clip, actor));
             progress();
             read
         })
@@ -97,18 +124,31 @@ impl<T> Clips<T> {
     }
 }
 
-fn read(clip: &Clip, actor: usize) -> Result<Heard, String> {
-    let left_out = |reason: &str| Err(format!("{}: {reason}", clip.name));
+/// Whether nothing is known to be wrong with a clip.
+fn known(clip: &Clip) -> Result<(), String> {
     match tables::problem(&clip.name) {
-        Some(tables::Problem::Conflict) => return left_out("published under two labels"),
-        Some(tables::Problem::Silent) => return left_out("published without sound"),
-        None => {}
+        Some(tables::Problem::Conflict) => Err(format!("{}: published under two labels", clip.name)),
+        Some(tables::Problem::Silent) => Err(format!("{}: published without sound", clip.name)),
+        None => Ok(()),
     }
+}
+
+fn make<T>(
+    clip: &Clip,
+    actor: usize,
+    make: &(impl Fn(Heard) -> anyhow::Result<T> + Sync),
+) -> Result<(Used, T), String> {
+    let heard = read(clip, actor)?;
+    let used = heard.used.clone();
+    make(heard).map(|made| (used, made)).map_err(|error| format!("{}: {error:#}", clip.name))
+}
+
+fn read(clip: &Clip, actor: usize) -> Result<Heard, String> {
     let recording = file::read(&clip.path).map_err(|error| chain(&error))?;
     let rate_hz = recording.sample_rate_hz;
     let samples = recording.into_mono();
     if samples.iter().all(|&sample| sample == 0.0) {
-        return left_out("silent");
+        return Err(format!("{}: silent", clip.name));
     }
     let used = Used { actor, label: clip.label, name: clip.name.clone(), audio: audio_hash(&samples) };
     Ok(Heard { used, actor: clip.actor.clone(), samples, rate_hz })

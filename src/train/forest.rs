@@ -33,7 +33,8 @@ type Rows = Vec<f32>;
 pub(super) fn train(work: &Work<'_>, tell: &(dyn Fn(Event<'_>) + Sync)) -> anyhow::Result<Trained> {
     let options = work.options;
     anyhow::ensure!(options.epochs.is_none(), "a forest grows at once and has no epochs: leave --epochs out");
-    let (clips, sides) = work.gather(|heard| rows(&heard, options.lines), tell)?;
+    let what = format!("forest, {:?}", options.lines.conditions());
+    let (clips, sides) = work.gather_kept(|_| what.clone(), |heard| rows(&heard, options.lines), tell)?;
     let (values, labels) = side(&clips, &work.split.train);
     tell(Event::Note(format!("growing {TREES} trees on {} rows of {CLIP_VALUES} values", labels.len())));
     // One thread: with several the trees' order, and so the last bits of a mean over them, would be a matter of luck.

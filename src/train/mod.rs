@@ -15,6 +15,7 @@ use std::{
 use anyhow::Context as _;
 use clap::ValueEnum;
 
+mod cache;
 mod calibrate;
 mod card;
 mod checkpoint;
@@ -33,6 +34,7 @@ mod optimiser;
 mod recipe;
 mod recurrent;
 mod schedule;
+mod sides;
 mod spectrogram_cnn;
 mod stack;
 mod telephone;
@@ -56,9 +58,11 @@ use crate::{
         onnx::{Options as SessionOptions, Runtime, graph},
     },
 };
-use clips::{Clips, Heard};
+use cache::Cache;
+use clips::Heard;
 use network::Spec;
 use recipe::{Course, Sketch};
+use sides::Sides;
 
 /// Of the models and the data they are made of.
 const LICENCE: &str = "MIT OR Apache-2.0; trained on CREMA-D (ODbL 1.0, contents DbCL 1.0)";
@@ -107,6 +111,8 @@ pub struct Options {
     pub lines: Lines,
     /// Which windows.
     pub windows: Windows,
+    /// Where features are kept; nowhere if not told.
+    pub cache: Option<PathBuf>,
     /// The command, for manifest and card.
     pub command: String,
 }
@@ -157,18 +163,8 @@ pub(in crate::train) struct Work<'a> {
     runtime: &'static Runtime,
     corpus: Corpus,
     split: Split,
+    cache: Cache,
     stop: &'a AtomicBool,
-}
-
-/// What the clips of both sides are, whatever a recipe made of them.
-struct Sides {
-    train_clips: usize,
-    valid_clips: usize,
-    train_sha256: String,
-    valid_sha256: String,
-    left_out: usize,
-    /// Names of the validation clips that are used.
-    valid_names: Vec<String>,
 }
 
 /// Trains by a recipe.
@@ -186,37 +182,11 @@ pub fn run(options: &Options, stop: &AtomicBool, tell: &(dyn Fn(Event<'_>) + Syn
     if let Some(shared) = test.iter().find(|actor| split.train.contains(actor) || split.valid.contains(actor)) {
         return Err(crate::corpus::Error::Shared(shared.clone()).into());
     }
-    options.recipe.train(&Work { options, runtime, corpus, split, stop }, tell)
+    let cache = Cache::new(options.cache.as_deref());
+    options.recipe.train(&Work { options, runtime, corpus, split, cache, stop }, tell)
 }
 
 impl Work<'_> {
-    /// Reads the clips of both sides and has something made of each.
-    fn gather<T: Send>(
-        &self,
-        make: impl Fn(Heard) -> anyhow::Result<T> + Sync,
-        tell: &(dyn Fn(Event<'_>) + Sync),
-    ) -> anyhow::Result<(Clips<T>, Sides)> {
-        let split = &self.split;
-        let wanted = |clip: &&Clip| split.train.contains(&clip.actor) || split.valid.contains(&clip.actor);
-        let clips: Vec<&Clip> = self.corpus.clips.iter().filter(wanted).collect();
-        tell(Event::Reading(clips.len()));
-        let gathered = clips::gather(&clips, make, || tell(Event::Read));
-        for reason in &gathered.left_out {
-            tell(Event::Note(format!("left out: {reason}")));
-        }
-        let sides = Sides::of(&gathered, split);
-        tell(Event::Note(format!(
-            "{} clips of {} actors to train on, {} of {} to stop and calibrate by, {} left out",
-            sides.train_clips,
-            split.train.len(),
-            sides.valid_clips,
-            split.valid.len(),
-            sides.left_out,
-        )));
-        anyhow::ensure!(sides.valid_clips > 0, "no clip of the validation actors can be used");
-        Ok((gathered, sides))
-    }
-
     /// Trains a recipe whose data is in memory, and makes the model's folder.
     fn finish(&self, course: &dyn Course, sides: &Sides, tell: &(dyn Fn(Event<'_>) + Sync)) -> anyhow::Result<Trained> {
         let options = self.options;
@@ -348,17 +318,6 @@ impl Work<'_> {
             seed: self.options.seed,
             epochs,
         }
-    }
-}
-
-impl Sides {
-    fn of<T>(clips: &Clips<T>, split: &Split) -> Self {
-        let (train_clips, train_sha256) = clips.fingerprint(&split.train);
-        let (valid_clips, valid_sha256) = clips.fingerprint(&split.valid);
-        let of_valid = clips.used.iter().filter(|used| split.valid.contains(&clips.actors[used.actor]));
-        let mut valid_names: Vec<String> = of_valid.map(|used| used.name.clone()).collect();
-        valid_names.sort_unstable();
-        Self { train_clips, valid_clips, train_sha256, valid_sha256, left_out: clips.left_out.len(), valid_names }
     }
 }
 

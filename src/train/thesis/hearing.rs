@@ -3,6 +3,7 @@
 //! Altered is: played at 0.9 or 1.1 of its speed, pitch and pace together, with coloured noise 10 to 35 dB below its active level. What
 //! is drawn for a clip follows from its name alone. Resampling, line and gate are the service's own.
 
+use clap::ValueEnum as _;
 use rand::RngExt as _;
 
 use crate::{
@@ -13,7 +14,7 @@ use crate::{
         seed::generator,
     },
     features::{FrontEnd, listen::RawFrames},
-    train::Heard,
+    train::{Heard, cache::Kept},
 };
 
 /// Parts of a hundred of its speed that an altered clip is played at.
@@ -35,6 +36,21 @@ pub(in crate::train) struct Hearing {
     pub(in crate::train) way: Way,
     /// All of its frames, with the gate's decisions as a call has them.
     pub(in crate::train) raw: RawFrames,
+}
+
+impl Kept for Hearing {
+    fn write(&self, bytes: &mut Vec<u8>) {
+        let place = Condition::value_variants().iter().position(|&condition| condition == self.way.condition);
+        bytes.push(place.and_then(|place| u8::try_from(place).ok()).expect("there are fewer than 256"));
+        self.way.altered.write(bytes);
+        self.raw.write(bytes);
+    }
+
+    fn read(bytes: &mut &[u8]) -> Option<Self> {
+        let condition = *Condition::value_variants().get(usize::from(u8::read(bytes)?))?;
+        let way = Way { condition, altered: bool::read(bytes)? };
+        Some(Self { way, raw: RawFrames::read(bytes)? })
+    }
 }
 
 /// Over each of the lines, and altered, too.

@@ -10,11 +10,11 @@ mod windows;
 pub use windows::Windows;
 
 use crate::{
-    corpus::LABELS,
+    corpus::{Clip, LABELS},
     evaluate::Window,
     features::{FrontEnd, Standardization, WindowOptions, thesis154},
     train::{
-        Event, Options, Trained, Work,
+        Event, Heard, Options, Trained, Work,
         calibrate::Wanted,
         clips::{Clips, Used},
         fit::VALIDATION,
@@ -82,7 +82,10 @@ pub(super) fn train(plan: Plan, work: &Work<'_>, tell: &(dyn Fn(Event<'_>) + Syn
     let front_end = FrontEnd::Thesis154(thesis154::Options::default());
     let learns = |actor: &str| plan.altered && work.split.train.iter().any(|known| known == actor);
     let ways = |actor: &str| ways(options.lines.conditions(), learns(actor));
-    let (clips, sides) = work.gather(|heard| hearing::hear(&heard, &ways(&heard.actor), &front_end), tell)?;
+    let parameters = serde_json::to_string(&front_end)?;
+    let what = |clip: &Clip| format!("{:?} by {parameters}", ways(&clip.actor));
+    let hear = |heard: Heard| hearing::hear(&heard, &ways(&heard.actor), &front_end);
+    let (clips, sides) = work.gather_kept(what, hear, tell)?;
     let place = |actor: &String| clips.actors.iter().position(|known| known == actor);
     let of = |actors: &[String]| -> Vec<usize> { actors.iter().filter_map(place).collect() };
     let (train_actors, valid_actors) = (of(&work.split.train), of(&work.split.valid));

@@ -1,0 +1,82 @@
+//! The clips of both sides of the split, and what a recipe makes of each.
+
+use super::{
+    Event, Work,
+    cache::Kept,
+    clips::{self, Clips, Heard},
+};
+use crate::corpus::{Clip, Split};
+
+/// What the clips of both sides are, whatever a recipe made of them.
+pub(super) struct Sides {
+    pub(super) train_clips: usize,
+    pub(super) valid_clips: usize,
+    pub(super) train_sha256: String,
+    pub(super) valid_sha256: String,
+    pub(super) left_out: usize,
+    /// Names of the validation clips that are used.
+    pub(super) valid_names: Vec<String>,
+}
+
+impl Work<'_> {
+    /// Reads the clips of both sides and has something made of each.
+    pub(super) fn gather<T: Send>(
+        &self,
+        make: impl Fn(Heard) -> anyhow::Result<T> + Sync,
+        tell: &(dyn Fn(Event<'_>) + Sync),
+    ) -> anyhow::Result<(Clips<T>, Sides)> {
+        let clips = self.begin(tell);
+        self.sides(clips::gather(&clips, make, || tell(Event::Read)), tell)
+    }
+
+    /// The same where what is made may be kept: `what` says what else than recording and name decides it.
+    pub(super) fn gather_kept<T: Send + Kept>(
+        &self,
+        what: impl Fn(&Clip) -> String + Sync,
+        make: impl Fn(Heard) -> anyhow::Result<T> + Sync,
+        tell: &(dyn Fn(Event<'_>) + Sync),
+    ) -> anyhow::Result<(Clips<T>, Sides)> {
+        let clips = self.begin(tell);
+        let gathered = clips::gather_kept(&clips, &self.cache, what, make, || tell(Event::Read));
+        if let Some(failure) = self.cache.failure() {
+            tell(Event::Note(failure.to_owned()));
+        }
+        self.sides(gathered, tell)
+    }
+
+    fn begin(&self, tell: &(dyn Fn(Event<'_>) + Sync)) -> Vec<&Clip> {
+        let wanted = |clip: &&Clip| self.split.train.contains(&clip.actor) || self.split.valid.contains(&clip.actor);
+        let clips: Vec<&Clip> = self.corpus.clips.iter().filter(wanted).collect();
+        tell(Event::Reading(clips.len()));
+        clips
+    }
+
+    fn sides<T>(&self, gathered: Clips<T>, tell: &(dyn Fn(Event<'_>) + Sync)) -> anyhow::Result<(Clips<T>, Sides)> {
+        let split = &self.split;
+        for reason in &gathered.left_out {
+            tell(Event::Note(format!("left out: {reason}")));
+        }
+        let sides = Sides::of(&gathered, split);
+        tell(Event::Note(format!(
+            "{} clips of {} actors to train on, {} of {} to stop and calibrate by, {} left out",
+            sides.train_clips,
+            split.train.len(),
+            sides.valid_clips,
+            split.valid.len(),
+            sides.left_out,
+        )));
+        anyhow::ensure!(sides.valid_clips > 0, "no clip of the validation actors can be used");
+        Ok((gathered, sides))
+    }
+}
+
+impl Sides {
+    fn of<T>(clips: &Clips<T>, split: &Split) -> Self {
+        let (train_clips, train_sha256) = clips.fingerprint(&split.train);
+        let (valid_clips, valid_sha256) = clips.fingerprint(&split.valid);
+        let of_valid = clips.used.iter().filter(|used| split.valid.contains(&clips.actors[used.actor]));
+        let mut valid_names: Vec<String> = of_valid.map(|used| used.name.clone()).collect();
+        valid_names.sort_unstable();
+        Self { train_clips, valid_clips, train_sha256, valid_sha256, left_out: clips.left_out.len(), valid_names }
+    }
+}
