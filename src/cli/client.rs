@@ -192,6 +192,14 @@ fn failure(status: &tonic::Status) -> anyhow::Error {
     anyhow::anyhow!("{message} ({code})")
 }
 
+/// As [`failure`], of a server that may not be reached at all.
+pub(crate) fn refusal(url: &str, status: &tonic::Status) -> anyhow::Error {
+    if std::error::Error::source(status).is_some() {
+        return anyhow::anyhow!("cannot reach {url}; is `undertone serve` running there? ({})", status.message());
+    }
+    failure(status)
+}
+
 /// As the protocol's documents write it: "NOT_FOUND".
 fn code_name(code: tonic::Code) -> String {
     super::text::words(&format!("{code:?}")).to_uppercase().replace(' ', "_")

@@ -28,6 +28,7 @@ mod replay;
 mod serve;
 mod text;
 mod train;
+mod watch;
 
 /// The model that is used when none is named, as a path in a checkout.
 const DEFAULT_MODEL: &str = "models/telephone";
@@ -45,6 +46,7 @@ enum Command {
     Demo(demo::Args),
     Serve(serve::Args),
     Call(call::Args),
+    Watch(watch::Args),
     Bench(bench::Args),
     Classify(classify::Args),
     Replay(replay::Args),
@@ -64,6 +66,7 @@ impl Command {
             Self::Demo(args) => demo::run(args),
             Self::Serve(args) => serve::run(args),
             Self::Call(args) => call::run(args),
+            Self::Watch(args) => watch::run(args),
             Self::Bench(args) => bench::run(args),
             Self::Classify(args) => classify::run(args),
             Self::Replay(args) => replay::run(args),

@@ -129,7 +129,7 @@ pub(crate) fn words(variant: &str) -> String {
 }
 
 /// A reason for no score in plain words; one that is not known here by its number.
-fn not_scored(reason: i32) -> String {
+pub(crate) fn not_scored(reason: i32) -> String {
     match NotScoredReason::try_from(reason) {
         Ok(reason) => plain(reason.as_str_name(), "NOT_SCORED_REASON_"),
         Err(_) => format!("reason {reason}"),
@@ -137,7 +137,7 @@ fn not_scored(reason: i32) -> String {
 }
 
 /// An enum's value in small letters, without what all values of it begin with.
-fn plain(name: &str, prefix: &str) -> String {
+pub(crate) fn plain(name: &str, prefix: &str) -> String {
     name.strip_prefix(prefix).unwrap_or(name).to_lowercase().replace('_', " ")
 }
 
@@ -145,11 +145,16 @@ fn times(count: i64) -> String {
     if count == 1 { "once".to_owned() } else { format!("{count} times") }
 }
 
-fn seconds(samples: i64, rate_hz: u32) -> f64 {
+pub(crate) fn seconds(samples: i64, rate_hz: u32) -> f64 {
     samples as f64 / f64::from(rate_hz)
 }
 
 fn bar(share: f32) -> String {
-    let filled = (0..BAR_WIDTH).filter(|&at| (at as f32 + 0.5) / BAR_WIDTH as f32 <= share).count();
+    bar_of(share, BAR_WIDTH)
+}
+
+/// A bar of this width when it is full.
+pub(crate) fn bar_of(share: f32, width: usize) -> String {
+    let filled = (0..width).filter(|&at| (at as f32 + 0.5) / width as f32 <= share).count();
     "█".repeat(filled)
 }
