@@ -36,4 +36,5 @@ mod startup;
 mod supervise;
 mod two_clients;
 mod vanish;
+mod watch;
 mod webhook;

@@ -23,6 +23,7 @@ use tokio::{net::TcpListener, task::JoinHandle};
 use undertone::{
     config::Config,
     decision::{Rules, alert},
+    journal::Options,
     server::{
         json::Writer,
         proto::{Alert, ControlAction, EndReason, analyze_response::Message},
@@ -32,6 +33,7 @@ use undertone::{
 use crate::{
     harness::{Call, Closed, Harness, customer, voice},
     kept::ALWAYS,
+    nats::Nats,
 };
 
 const SECRET: &str = "sixteen letters, and some more";
@@ -338,4 +340,24 @@ async fn a_server_without_a_secret_it_can_read_does_not_start() {
     assert!(refusal(None).await.contains("cannot read webhook.secret_file"));
     let short = refusal(Some("short")).await;
     assert!(short.contains("has 5 bytes, expected at least 16") && !short.contains("short\""), "{short}");
+}
+
+/// Of servers that share a journal each posts the alerts of its own calls, so that each is posted once.
+#[tokio::test(flavor = "multi_thread")]
+async fn servers_of_one_journal_post_an_alert_once() {
+    let Some(nats) = Nats::start() else { return };
+    let receiver = Receiver::start([]).await;
+    let on = async |node: &str| {
+        let options = Options { node: Some(node.to_owned()), ..nats.options() };
+        harness(&[receiver.url()], |config| config.journal = options).await
+    };
+    let (a, b) = (on("a").await, on("b").await);
+    alarming(&a, "on-a").await;
+    alarming(&b, "on-b").await;
+    eventually!(receiver.taken().len(), 4);
+    a.stop().await;
+    b.stop().await;
+    let mut calls: Vec<String> = receiver.posts().iter().map(|post| post.text("callId")).collect();
+    calls.sort_unstable();
+    assert_eq!(calls, ["on-a", "on-a", "on-b", "on-b"]);
 }
