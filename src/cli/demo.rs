@@ -204,6 +204,7 @@ fn hints(server: &Server) -> String {
          \n  grpcurl -plaintext -d '{{\"service\": \"undertone.v1.EmotionService\"}}' {grpc} grpc.health.v1.Health/Check\
          \n  grpcurl -plaintext -d '{EMPTY_CALL}' {grpc} undertone.v1.EmotionService/Analyze\
          \n  {program} call {recording} --to http://{grpc}\
+         \n  {program} watch --to http://{grpc}    # calls and alerts live, while that call is played\
          \n  curl http://{admin}/metrics"
     )
 }

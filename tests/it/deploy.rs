@@ -65,7 +65,14 @@ fn container_and_unit_agree_on_where_things_are() {
 
 #[test]
 fn documents_link_to_files_that_are_there() {
-    for document in ["README.md", "CONTRIBUTING.md", "docs/operating.md", "docs/integrating.md", "docs/alerts.md"] {
+    for document in [
+        "README.md",
+        "CONTRIBUTING.md",
+        "docs/operating.md",
+        "docs/integrating.md",
+        "docs/alerts.md",
+        "docs/supervising.md",
+    ] {
         let text = read(document);
         for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
             if link.starts_with("http") {

@@ -89,7 +89,7 @@ impl Board {
                 self.alerts.clear();
                 self.selected = None;
             }
-            Update::Alerts(told) => self.apply_alerts(told),
+            Update::Alerts(told) => self.apply_alerts(*told),
             Update::Calls(told) => self.apply_calls(told, now),
         }
     }

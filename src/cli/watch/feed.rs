@@ -57,7 +57,7 @@ pub(super) enum Update {
     /// The journal is another one: what was known of alerts is void.
     Anew,
     /// Of alerts.
-    Alerts(WatchAlertsResponse),
+    Alerts(Box<WatchAlertsResponse>),
     /// Of calls.
     Calls(WatchCallsResponse),
 }
@@ -169,7 +169,7 @@ impl Feed {
                 told = next(&mut alerts) => {
                     let told = told?;
                     let sequence = told.sequence;
-                    tell(updates, Update::Alerts(told)).await?;
+                    tell(updates, Update::Alerts(Box::new(told))).await?;
                     self.after = Some(sequence);
                 }
                 told = next(&mut calls) => tell(updates, Update::Calls(told?)).await?,
@@ -188,7 +188,7 @@ impl Feed {
             let page = self.client.list_alerts(request).await?.into_inner();
             for entry in page.alerts {
                 let told = WatchAlertsResponse { sequence: entry.sequence, message: Some(Message::Alert(entry)) };
-                tell(updates, Update::Alerts(told)).await?;
+                tell(updates, Update::Alerts(Box::new(told))).await?;
             }
             // What came between two pages is told by the stream.
             last.get_or_insert(page.last_sequence);

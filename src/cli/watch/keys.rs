@@ -146,10 +146,10 @@ impl Keys {
                 return Some(Do::Act { alert_id, what, actor, reason });
             }
             KeyCode::Backspace => drop(asking.typed.pop()),
-            KeyCode::Char(letter) if !key.modifiers.contains(KeyModifiers::CONTROL) => {
-                if asking.typed.chars().count() < most {
-                    asking.typed.push(letter);
-                }
+            KeyCode::Char(letter)
+                if !key.modifiers.contains(KeyModifiers::CONTROL) && asking.typed.chars().count() < most =>
+            {
+                asking.typed.push(letter);
             }
             _ => {}
         }

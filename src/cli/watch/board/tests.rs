@@ -37,7 +37,7 @@ pub(in crate::cli::watch) fn alert(alert_id: &str, sequence: i64, state: AlertSt
         ..Alert::default()
     };
     let entry = AlertEntry { sequence, node: "a".to_owned(), alert: Some(alert) };
-    Update::Alerts(WatchAlertsResponse { sequence, message: Some(Message::Alert(entry)) })
+    Update::Alerts(Box::new(WatchAlertsResponse { sequence, message: Some(Message::Alert(entry)) }))
 }
 
 /// A board on which these things happened.
@@ -144,7 +144,10 @@ fn alerts_that_are_over_do_not_pile_up() {
     let mut board = board_of((1..=200).map(|at| alert(&at.to_string(), at, AlertState::Resolved)));
     assert_eq!((board.alerts().len(), alert_id(board.alerts()[0])), (RESOLVED_SHOWN, "200"));
     board.apply(
-        Update::Alerts(WatchAlertsResponse { sequence: 300, message: Some(Message::Missed(Missed { entries: 7 })) }),
+        Update::Alerts(Box::new(WatchAlertsResponse {
+            sequence: 300,
+            message: Some(Message::Missed(Missed { entries: 7 })),
+        })),
         NOW,
     );
     assert_eq!((board.missed(), board.sequence()), (7, 300));
