@@ -46,9 +46,8 @@ pub(crate) struct Args {
 /// Runs the command.
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let Args { to, json, from, actor, snooze } = args;
-    let feed = Feed::new(&to, from)?;
     if json {
-        return super::block_on(lines::print_all(feed));
+        return super::block_on(async { lines::print_all(Feed::new(&to, from)?).await });
     }
     if !std::io::stdout().is_terminal() {
         let problem = "standard output is no terminal to draw on; --json prints what happens, one object a line";
@@ -58,6 +57,6 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let acting = keys::Acting { actor: actor.or_else(of_user), snooze: Duration::from_secs(60 * snooze) };
     super::block_on(async {
         let signals = Signals::catch().context("cannot catch signals")?;
-        screen::show(feed, acting, signals).await
+        screen::show(Feed::new(&to, from)?, acting, signals).await
     })
 }

@@ -84,7 +84,8 @@ impl From<Status> for End {
 }
 
 impl Feed {
-    /// Of this server, after this sequence; otherwise alerts that are open, and what comes. Nothing is connected yet.
+    /// Of this server, after this sequence; otherwise alerts that are open, and what comes. Nothing is connected yet, but tokio must
+    /// be there.
     pub(super) fn new(url: &str, after: Option<i64>) -> anyhow::Result<Self> {
         let endpoint = client::endpoint(url)?
             .http2_keep_alive_interval(HEARTBEAT)
