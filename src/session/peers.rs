@@ -38,11 +38,17 @@ pub(super) struct Peers {
     heard: Mutex<HashMap<String, Peer>>,
 }
 
-/// Calls of others, and who they are.
+/// What others told last, and who they are.
 #[derive(Default)]
 pub(super) struct Others {
-    pub(super) calls: Vec<Arc<CallView>>,
+    pub(super) parts: Vec<Arc<Part>>,
     pub(super) nodes: Vec<String>,
+}
+
+/// The calls in one message.
+pub(super) struct Part {
+    message: Bytes,
+    understood: OnceLock<Vec<Arc<CallView>>>,
 }
 
 struct Peer {
@@ -56,8 +62,7 @@ struct Peer {
 
 struct Whole {
     at: Instant,
-    parts: Vec<Bytes>,
-    understood: OnceLock<Vec<Arc<CallView>>>,
+    parts: Vec<Arc<Part>>,
 }
 
 /// The first line of a message; the calls, as a JSON array, are the rest.
@@ -145,23 +150,37 @@ impl Peers {
             *part = Some(calls);
         }
         if peer.parts.iter().all(Option::is_some) {
-            let parts = std::mem::take(&mut peer.parts).into_iter().flatten().collect();
-            peer.whole = Some(Whole { at: now, parts, understood: OnceLock::new() });
+            let parts = std::mem::take(&mut peer.parts).into_iter().flatten();
+            let parts = parts.map(|message| Arc::new(Part { message, understood: OnceLock::new() })).collect();
+            peer.whole = Some(Whole { at: now, parts });
         }
     }
 
-    /// The calls of those that have told of themselves of late.
-    pub(super) fn calls(&self, now: Instant) -> Others {
+    /// What those told last that have told of themselves of late.
+    pub(super) fn others(&self, now: Instant) -> Others {
         let mut others = Others::default();
         let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
         heard.retain(|_, peer| peer.whole.as_ref().is_none_or(|whole| now.duration_since(whole.at) < GONE));
         for peer in heard.values() {
             let Some(whole) = &peer.whole else { continue };
             others.nodes.push(peer.node.clone());
-            others.calls.extend(whole.understood.get_or_init(|| understood(&whole.parts)).iter().cloned());
+            others.parts.extend(whole.parts.iter().cloned());
         }
         others.nodes.sort_unstable();
         others
+    }
+}
+
+impl Part {
+    /// The calls, understood once: [`CALLS`] at most, so that nobody is kept from the executor.
+    pub(super) fn calls(&self) -> &[Arc<CallView>] {
+        self.understood.get_or_init(|| match serde_json::from_slice::<Vec<CallView>>(&self.message) {
+            Ok(calls) => calls.into_iter().map(Arc::new).collect(),
+            Err(error) => {
+                tracing::warn!(%error, "calls of another server cannot be understood; run one version on all");
+                Vec::new()
+            }
+        })
     }
 }
 
@@ -180,17 +199,6 @@ fn opened(message: &Bytes) -> Option<(Head, Bytes)> {
     let end = message.iter().position(|byte| *byte == b'\n')?;
     let head: Head = serde_json::from_slice(&message[..end]).ok()?;
     (1..=MOST).contains(&head.parts).then(|| (head, message.slice(end + 1..)))
-}
-
-fn understood(parts: &[Bytes]) -> Vec<Arc<CallView>> {
-    let calls = |part: &Bytes| match serde_json::from_slice::<Vec<CallView>>(part) {
-        Ok(calls) => calls,
-        Err(error) => {
-            tracing::warn!(%error, "calls of another server cannot be understood; run one version on all");
-            Vec::new()
-        }
-    };
-    parts.iter().flat_map(calls).map(Arc::new).collect()
 }
 
 #[cfg(test)]
@@ -220,7 +228,8 @@ mod tests {
     }
 
     fn known(peers: &Peers, now: Instant) -> Vec<String> {
-        peers.calls(now).calls.iter().map(|call| call.call_id.clone()).collect()
+        let parts = peers.others(now).parts;
+        parts.iter().flat_map(|part| part.calls()).map(|call| call.call_id.clone()).collect()
     }
 
     #[test]
@@ -235,14 +244,14 @@ mod tests {
         assert_eq!(known(&peers, now), ["x", "y"]);
         peers.hear(&told("1", 3, (0, 1), &["z"]), "own", now);
         assert_eq!(known(&peers, now), ["z"]);
-        assert_eq!(peers.calls(now).calls[0], call("z"));
+        assert_eq!(peers.others(now).parts[0].calls(), [call("z")]);
     }
 
     #[test]
     fn a_server_that_is_silent_or_goes_or_runs_anew_is_forgotten() {
         let (peers, now) = (Peers::default(), Instant::now());
         peers.hear(&told("1", 1, (0, 1), &["x"]), "own", now);
-        assert_eq!(peers.calls(now).nodes, ["a"]);
+        assert_eq!(peers.others(now).nodes, ["a"]);
         assert_eq!(known(&peers, now + GONE), [""; 0]);
         peers.hear(&told("1", 1, (0, 1), &["x"]), "own", now);
         peers.hear(&told("2", 1, (0, 1), &["y"]), "own", now);

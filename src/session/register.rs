@@ -14,8 +14,8 @@ use tokio_util::sync::CancellationToken;
 use super::{Denied, Sessions};
 use crate::journal::{self, Action, Audit, Draft, Entry, Kind, Query, Record, Registration};
 
-/// How often registrations are looked at for their age: small beside the shortest time that one is kept.
-const SWEEP: Duration = Duration::from_secs(10);
+/// How often it is looked at what is to be forgotten: small beside the shortest time that a registration is kept.
+const SWEEP: Duration = Duration::from_secs(1);
 
 /// No registration is kept longer.
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
@@ -92,11 +92,12 @@ impl Sessions {
         Ok(())
     }
 
-    /// Forgets registrations that have expired, until `closing`.
-    pub(crate) async fn forget_registrations(self, closing: CancellationToken) {
+    /// Forgets registrations that have expired, and pictures that nobody looks at, until `closing`.
+    pub(crate) async fn keep_forgetting(self, closing: CancellationToken) {
         let mut ticks = tokio::time::interval(SWEEP);
         while closing.run_until_cancelled(ticks.tick()).await.is_some() {
             self.shared.registrations.sweep(SystemTime::now());
+            self.forget_picture().await;
         }
     }
 }
@@ -116,8 +117,9 @@ impl Registrations {
         self.by_call.retain(|_, registration| !registration.names(subject));
     }
 
+    /// A hundred thousand take milliseconds.
     fn sweep(&self, now: SystemTime) {
-        self.by_call.retain(|_, registration| registration.expires_at > now);
+        tokio::task::block_in_place(|| self.by_call.retain(|_, registration| registration.expires_at > now));
     }
 }
 

@@ -101,13 +101,24 @@ impl Sessions {
         }
         let mut calls = self.own_calls(&mut picture).await;
         let mut nodes = vec![self.journal().node().to_owned()];
-        let others = self.shared.peers.calls(Instant::now());
+        let others = self.shared.peers.others(Instant::now());
         nodes.extend(others.nodes);
-        calls.extend(others.calls);
+        for part in others.parts {
+            calls.extend(part.calls().iter().cloned());
+            tokio::task::yield_now().await;
+        }
         calls.sort_by(|a, b| (a.began_at, &a.session_id).cmp(&(b.began_at, &b.session_id)));
         let view = Arc::new(View { calls, nodes });
         picture.taken = Some((Instant::now(), Arc::clone(&view)));
         view
+    }
+
+    /// Forgets the picture where nobody has looked of late: what was heard in calls that ended, or were withdrawn, must not stay in it.
+    pub(super) async fn forget_picture(&self) {
+        let mut picture = self.shared.picture.lock().await;
+        if picture.taken.as_ref().is_none_or(|(taken_at, _)| taken_at.elapsed() > FRESH) {
+            *picture = Picture::default();
+        }
     }
 
     /// The calls of this server.
