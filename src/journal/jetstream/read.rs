@@ -11,6 +11,9 @@ use futures_util::StreamExt as _;
 use super::{Link, Stored, stream::chain, unreachable};
 use crate::journal::{Error, Page, Query};
 
+/// After so long without a message a batch is taken to be over, and the rest asked for again.
+const BATCH_OVER: Duration = Duration::from_secs(2);
+
 /// After so long without a word from us the server forgets a consumer that we could not delete.
 const FORGOTTEN: Duration = Duration::from_secs(30);
 
@@ -42,7 +45,10 @@ impl Link {
             let wanted = limit - page.entries.len();
             let mut messages = self.told(consumer.fetch().max_messages(wanted).messages().await)?;
             let before = pending;
-            while let Some(message) = messages.next().await {
+            // What is delivered says how much is left: nobody waits for the server to say that a batch is over, which it may never do
+            // where entries are appended meanwhile.
+            while pending > 0 {
+                let Ok(Some(message)) = tokio::time::timeout(BATCH_OVER, messages.next()).await else { break };
                 let message = message.map_err(|error| unreachable(&self.url, chain(&*error)))?;
                 let info = message.info().map_err(|error| unreachable(&self.url, chain(&*error)))?;
                 let (sequence, left) = (info.stream_sequence, info.pending);
