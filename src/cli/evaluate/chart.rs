@@ -163,7 +163,9 @@ pub(super) fn dots(
             let y = 12 + 18 * row;
             let colour = if usize::try_from(row)? < series.len() { hue(usize::try_from(row)?) } else { MIDDLE };
             if colour == MIDDLE {
-                root.draw(&PathElement::new([(58, y), (72, y)], MIDDLE.stroke_width(2)))?;
+                for from in [58, 67] {
+                    root.draw(&PathElement::new([(from, y), (from + 5, y)], MIDDLE.stroke_width(2)))?;
+                }
             } else {
                 root.draw(&Circle::new((65, y), 4, colour.filled()))?;
             }

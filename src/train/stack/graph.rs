@@ -22,8 +22,6 @@ pub(super) fn network(stacks: &Stacks, parameters: &Parameters, frames: usize) -
         (INPUT, &[batch, Size::Is(frames), Size::Is(stacks.values)]),
         (OUTPUT, &[batch, Size::Is(LABELS.len())]),
     );
-    graph.indices("axis.band", &[3]);
-    graph.indices("axis.channel", &[1]);
     graph.indices("axis.value", &[2]);
     if let [(stack, _)] = stacks.stacks.as_slice() {
         stack.write(&mut graph, &parameters.0, OUTPUT);
@@ -63,15 +61,19 @@ impl Stack {
     /// What it looks at of the input.
     fn write_view(&self, graph: &mut Graph) -> String {
         let name = |part: &str| format!("{}.{part}", self.name);
-        let [begin, end, seen, turned, image] = ["begin", "end", "seen", "turned", "image"].map(name);
+        let [begin, end, seen, turned, image, axis] = ["begin", "end", "seen", "turned", "image", "axis"].map(name);
         graph.indices(&begin, &[whole(self.values.start)]);
         graph.indices(&end, &[whole(self.values.end)]);
         graph.node("Slice", &[INPUT, &begin, &end, "axis.value"], &[&seen], vec![]);
         match self.view {
-            View::Image => graph.node("Unsqueeze", &[&seen, "axis.channel"], &[&image], vec![]),
+            View::Image => {
+                graph.indices(&axis, &[1]);
+                graph.node("Unsqueeze", &[&seen, &axis], &[&image], vec![]);
+            }
             View::Channels => {
                 graph.node("Transpose", &[&seen], &[&turned], vec![Attribute::ints("perm", &[0, 2, 1])]);
-                graph.node("Unsqueeze", &[&turned, "axis.band"], &[&image], vec![]);
+                graph.indices(&axis, &[3]);
+                graph.node("Unsqueeze", &[&turned, &axis], &[&image], vec![]);
             }
         }
         image
@@ -106,8 +108,9 @@ impl Layer {
             Self::Dropout(_) => return false,
             Self::Loudest => graph.node("ReduceMax", &[x], &[out], vec![Attribute::ints("axes", &[2])]),
             Self::Recurrent { cell, units, .. } => {
-                let [narrow, steps, both, state] = ["narrow", "steps", "both", "state"].map(value);
-                graph.node("Squeeze", &[x, "axis.band"], &[&narrow], vec![]);
+                let [axis, narrow, steps, both, state] = ["axis", "narrow", "steps", "both", "state"].map(value);
+                graph.indices(&axis, &[3]);
+                graph.node("Squeeze", &[x, &axis], &[&narrow], vec![]);
                 graph.node("Transpose", &[&narrow], &[&steps], vec![Attribute::ints("perm", &[2, 0, 1])]);
                 let (operator, mut attributes) = match cell {
                     Cell::Lstm => ("LSTM", Vec::new()),
