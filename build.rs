@@ -29,7 +29,8 @@ const HEARING: [&str; 10] = [
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo::rerun-if-changed=proto");
-    println!("cargo::rustc-env=UNDERTONE_HEARING={:016x}", hearing()?);
+    // Cargo hands it to what it runs as well, and what begins with UNDERTONE_ is configuration there.
+    println!("cargo::rustc-env=HEARING_OF_UNDERTONE={:016x}", hearing()?);
     let descriptors: FileDescriptorSet = protox::compile(PROTOS, ["proto"])?;
     let out = PathBuf::from(env::var("OUT_DIR")?);
     fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;

@@ -21,7 +21,7 @@ mod kept;
 pub(super) use kept::Kept;
 
 /// Hash of the sources that hear, from `build.rs`.
-const CODE: &str = env!("UNDERTONE_HEARING");
+const CODE: &str = env!("HEARING_OF_UNDERTONE");
 /// Bytes of an entry's own hash, which it begins with.
 const HASH: usize = 32;
 
