@@ -117,6 +117,10 @@ pub struct Session {
     /// How long the end of a call waits for windows that are still out; less than `drain_deadline`.
     #[serde(with = "humantime_serde")]
     pub close_timeout: Duration,
+    /// How long the state of a call whose client vanished is kept, so that the same call can go on; at most `idle_timeout` counts. 0s keeps
+    /// nothing.
+    #[serde(with = "humantime_serde")]
+    pub resume_grace: Duration,
     /// Events kept for a client that reads slowly; one more, and the oldest is dropped and counted.
     pub event_buffer: usize,
     /// A client that reads nothing for so long, while something waits for it, has its call ended.
@@ -247,6 +251,8 @@ impl Default for Session {
             hold_timeout: Duration::from_secs(30 * 60),
             status_interval: Duration::from_secs(10),
             close_timeout: Duration::from_secs(5),
+            // With the 25 s after which a dead connection is found, a place is free again within a minute.
+            resume_grace: Duration::from_secs(30),
             // Two minutes of one leg at the default stride of 0.5 s.
             event_buffer: 240,
             stall_timeout: Duration::from_secs(30),
@@ -271,6 +277,6 @@ impl Default for Alerts {
 impl Default for Http2 {
     fn default() -> Self {
         // Below the 60 s after which common load balancers close what is idle.
-        Self { keepalive_interval: Duration::from_secs(20), keepalive_timeout: Duration::from_secs(10) }
+        Self { keepalive_interval: Duration::from_secs(15), keepalive_timeout: Duration::from_secs(10) }
     }
 }

@@ -30,7 +30,7 @@ pub(super) struct Leg {
     received_samples: u64,
     dropped_samples: u64,
     next_window: u64,
-    next_event: u64,
+    pub(super) next_event: u64,
     /// Decisions in media order; the first waits for its window, or would have left.
     pending: VecDeque<Pending>,
     decider: Decider,

@@ -5,7 +5,7 @@ use std::{collections::VecDeque, sync::Arc, time::Instant};
 use zeroize::Zeroizing;
 
 use super::{
-    Chunk, Control, EndReason, Options, Output, WindowId,
+    Chunk, Control, EndReason, Options, Output, Resumption, WindowId,
     leg::Leg,
     timeline::{Before, Placement, Timeline},
 };
@@ -72,6 +72,11 @@ impl Call {
         self
     }
 
+    /// Whether it takes more in.
+    pub fn is_open(&self) -> bool {
+        matches!(self.phase, Phase::Open)
+    }
+
     /// Bytes that the frames of its legs take.
     pub fn bytes(&self) -> usize {
         self.legs.iter().map(Leg::bytes).sum()
@@ -134,6 +139,17 @@ impl Call {
                 Control::Flush => state.flush(now, &mut self.outputs),
                 Control::WithdrawConsent => state.withdraw(now, &mut self.outputs),
             }
+        }
+    }
+
+    /// Its stream broke, or goes on after a break: the idle time-out counts from now. A sample of which a part came is to be sent whole.
+    pub fn rejoin(&mut self, now: Instant) -> Resumption {
+        self.last_message = now;
+        self.decoder = Decoder::new(self.options.encoding, self.legs.len());
+        Resumption {
+            position_samples: self.timeline.position_samples(),
+            next_sequence: self.timeline.next_sequence(),
+            next_events: self.legs.iter().map(|leg| leg.next_event).collect(),
         }
     }
 

@@ -11,6 +11,7 @@
 //! | open | `acknowledge`, `snooze`, a snooze's end by `tick` | open | an alert |
 //! | open | `tick` after the status interval | open | a status |
 //! | open | `tick` after the idle time-out | closing | as `close` |
+//! | open | `rejoin` after a break | open | none |
 //! | open | `close` | closing | the last windows |
 //! | closing | `apply` of the last window, or `tick` after the close time-out | closed | events, alerts that are resolved, summaries, [`Output::Closed`] |
 //! | closing, closed | anything else | unchanged | none |
@@ -25,4 +26,4 @@ mod timeline;
 
 pub use machine::Call;
 pub use options::{Chunk, Control, LegOptions, Options};
-pub use output::{Alert, EndReason, Event, LegStatus, Output, Summary, WindowId};
+pub use output::{Alert, EndReason, Event, LegStatus, Output, Resumption, Summary, WindowId};

@@ -40,6 +40,19 @@ pub enum EndReason {
     Vanished,
     /// The server died meanwhile; it said so when it was back.
     Lost,
+    /// Another stream took the call over.
+    TakenOver,
+}
+
+/// Where a call goes on whose stream broke.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resumption {
+    /// First sample that has not come.
+    pub position_samples: u64,
+    /// The least sequence that the next chunk may have; `None` where chunks had none.
+    pub next_sequence: Option<u64>,
+    /// The sequence of each leg's next event.
+    pub next_events: Vec<u64>,
 }
 
 /// What the driver has to do or pass on.

@@ -87,6 +87,16 @@ impl Timeline {
         Placement::Take { skip, before }
     }
 
+    /// First sample that has not come.
+    pub(super) fn position_samples(&self) -> u64 {
+        self.next_position.unwrap_or(0)
+    }
+
+    /// The least sequence that is not dropped; `None` where chunks had none.
+    pub(super) fn next_sequence(&self) -> Option<u64> {
+        self.last_sequence.map(|last| last.saturating_add(1))
+    }
+
     /// Chunks whose sequence never came.
     pub(super) fn missing_chunks(&self) -> u64 {
         self.missing_chunks

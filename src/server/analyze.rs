@@ -55,7 +55,7 @@ async fn converse(
             sessions.metrics().calls_refused_total.increment("invalid");
         }
     })?;
-    let session = sessions.open(&request).map_err(Problem::from)?;
+    let session = sessions.open(&request).await.map_err(Problem::from)?;
     let acknowledgement = Arc::clone(session.acknowledgement());
     let of_inputs = Arc::clone(&acknowledgement);
     let inputs = requests.map(move |request| input(request, &of_inputs));

@@ -102,6 +102,7 @@ pub(super) fn of_end(end: End<Problem>, limits: &config::Session) -> Result<(), 
             "no response was read for {:?}; read the responses while sending",
             limits.stall_timeout
         )),
+        End::TakenOver => Status::aborted("another stream of this call took it over"),
         End::Draining => refused(&Refusal::Draining),
         End::Failed => failed(),
     })
@@ -140,6 +141,7 @@ fn refused(refusal: &Refusal) -> Status {
             let details = ErrorDetails::with_resource_info("undertone.v1.Leg", name, "", &text);
             Status::with_error_details(Code::AlreadyExists, text, details)
         }
+        Refusal::Differs { .. } => precondition("RESUMPTION", "config", &text),
         Refusal::Full { what, .. } => exhausted(what, text),
         Refusal::Busy { .. } => exhausted("windows a second", text),
         Refusal::Draining => {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
-use super::Acknowledgement;
+use super::{Acknowledgement, Request, resume::Rejoined};
 use crate::{
     call::{Alert, Event},
     decision::{
@@ -88,6 +88,11 @@ pub(super) enum Command {
         alert_id: String,
         snooze: Snooze,
         answer: oneshot::Sender<Result<(), NotOpen>>,
+    },
+    /// The same call comes on another stream. Never answered by a session that ends first.
+    Rejoin {
+        request: Box<Request>,
+        answer: oneshot::Sender<Rejoined>,
     },
 }
 

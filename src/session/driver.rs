@@ -7,7 +7,7 @@ use futures_util::{StreamExt as _, stream::FuturesUnordered};
 
 use super::Engine;
 use crate::{
-    call::{Alert, Call, Chunk, Control, EndReason, Event, LegStatus, Output, Summary, WindowId},
+    call::{Alert, Call, Chunk, Control, EndReason, Event, LegStatus, Output, Resumption, Summary, WindowId},
     decision::{
         NotOpen, Rules,
         alert::{Attribution, Snooze},
@@ -84,6 +84,16 @@ impl Driver {
 
     pub(super) fn snooze(&mut self, alert_id: &str, snooze: &Snooze) -> Result<(), NotOpen> {
         self.call.snooze(alert_id, snooze, Instant::now())
+    }
+
+    /// Whether the call takes more in.
+    pub(super) fn is_open(&self) -> bool {
+        self.call.is_open()
+    }
+
+    /// As [`Call::rejoin`].
+    pub(super) fn rejoin(&mut self) -> Resumption {
+        self.call.rejoin(Instant::now())
     }
 
     pub(super) fn tick(&mut self) {

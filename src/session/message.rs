@@ -9,7 +9,7 @@ use std::{
 use uuid::Uuid;
 
 use crate::{
-    call::{Alert, Event, LegStatus, Summary},
+    call::{Alert, Event, LegStatus, Resumption, Summary},
     model::Model,
     policy::Role,
 };
@@ -65,6 +65,8 @@ pub struct Acknowledgement {
     pub legs: Vec<AcknowledgedLeg>,
     /// What the client should know.
     pub warnings: Vec<String>,
+    /// Where it goes on, after a break.
+    pub resumption: Option<Resumption>,
 }
 
 /// A leg as negotiated.

@@ -14,7 +14,8 @@
 //! | inference fails for good | summaries, [`End::Failed`] |
 //! | an input that the ingest found invalid | summaries, [`End::Invalid`] |
 //! | the client takes nothing for the stall time-out | nothing more, [`End::Stalled`] |
-//! | the client is gone | [`End::Vanished`] |
+//! | the client is gone | nothing for `resume_grace`, in which the same call may go on by another stream; then [`End::Vanished`] |
+//! | another stream takes over | summaries, [`End::TakenOver`] |
 //!
 //! What each call tells goes to the journal too ([`crate::journal`]), which no call waits for; calls that live are on a board for those
 //! who watch, and can be reached from there.
@@ -61,6 +62,7 @@ mod outbox;
 mod peers;
 mod register;
 mod registry;
+mod resume;
 mod spread;
 mod stream;
 mod supervise;
@@ -99,10 +101,12 @@ pub struct Request {
     pub stride: Duration,
     /// A model's name; `None` for the default.
     pub model: Option<String>,
+    /// Ends another stream that has a leg of this call.
+    pub takeover: bool,
 }
 
 /// One party's audio.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LegRequest {
     /// Names it in every answer.
     pub leg_id: String,
@@ -124,6 +128,15 @@ pub enum Refusal {
     /// The same leg of the same call is live.
     #[error(transparent)]
     Live(#[from] Live),
+    /// A leg of it is kept after a break, and was another call's by its configuration.
+    #[error(
+        "this call broke off and is kept to go on, but {what} is not as it was then; send the configuration that it began with, or set \
+         takeover to end it and begin anew"
+    )]
+    Differs {
+        /// What differs.
+        what: &'static str,
+    },
     /// More than the server takes at once.
     #[error("the server takes {limit} {what} at once and has no room for more; try again later or on another server")]
     Full {
@@ -279,6 +292,7 @@ impl Refusal {
             Self::Model(_) => "model",
             Self::Policy(_) => "policy",
             Self::Live(_) => "live",
+            Self::Differs { .. } => "differs",
             Self::Full { .. } | Self::Busy { .. } => "full",
             Self::Draining => "draining",
             Self::Failed => "failed",

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
 use super::{
@@ -13,11 +13,13 @@ use super::{
     board::{Command, Posted},
     chronicle::Chronicle,
     driver::Driver,
+    outbox::Outbox,
     registry::Slots,
+    resume::Rejoined,
     spread::Place,
 };
 use crate::{
-    call::{Call, LegOptions, Options},
+    call::{Call, EndReason, LegOptions, Options},
     model::manifest::{Bandwidth, Manifest},
     telemetry::metrics,
 };
@@ -34,9 +36,17 @@ pub struct Session {
     pub(super) commands: mpsc::Receiver<Command>,
     /// Samples a second of all legs together, times the bytes of one.
     pub(super) bytes_per_second: usize,
+    /// What it asked for.
+    pub(super) request: Request,
+    /// What waits for the client.
+    pub(super) outbox: Outbox,
+    /// Once it is closed, why.
+    pub(super) closed: Option<EndReason>,
     _slots: Slots,
     _place: Spot,
     _live: metrics::Live,
+    /// Those who wait for its end, to take its place; so the last to go.
+    pub(super) successors: Vec<oneshot::Sender<Rejoined>>,
 }
 
 /// A call's place among the strides of the others, while it is held.
@@ -46,15 +56,15 @@ struct Spot {
 }
 
 impl Sessions {
-    /// Admits a call, or says why not.
-    pub fn open(&self, request: &Request) -> Result<Session, Refusal> {
-        self.admit(request).inspect_err(|refusal| {
+    /// Admits a call, goes on with it after a break, or says why not.
+    pub async fn open(&self, request: &Request) -> Result<Session, Refusal> {
+        self.join(request).await.inspect_err(|refusal| {
             self.metrics().calls_refused_total.increment(refusal.name());
             tracing::info!(reason = refusal.name(), "call refused");
         })
     }
 
-    fn admit(&self, request: &Request) -> Result<Session, Refusal> {
+    pub(super) fn admit(&self, request: &Request) -> Result<Session, Refusal> {
         let terms = self.terms();
         let engine = self.engine_for(&terms, request.model.as_deref())?;
         let permits = terms.policy.judge_call(&request.circumstances())?;
@@ -92,6 +102,7 @@ impl Sessions {
             put_off_samples,
             warnings: warnings(manifest, request.sample_rate_hz, &acknowledged),
             legs: acknowledged,
+            resumption: None,
         };
         let limits = &terms.limits;
         let options = Options {
@@ -116,6 +127,7 @@ impl Sessions {
         let first_leg = self.number_legs(request.legs.len());
         let driver = Driver::new(call, rules, Arc::clone(&engine), first_leg, bytes_per_second);
         let acknowledgement = Arc::new(acknowledgement);
+        let outbox = Outbox::new(request.legs.len(), limits.event_buffer, self.metrics().events_dropped_total.clone());
         let (posted, commands) = self.shared.board.post(Arc::clone(&acknowledgement));
         Ok(Session {
             sessions: self.clone(),
@@ -126,6 +138,10 @@ impl Sessions {
             commands,
             acknowledgement,
             bytes_per_second,
+            request: request.clone(),
+            outbox,
+            closed: None,
+            successors: Vec::new(),
             _slots: slots,
             _place: spot,
             _live: live,

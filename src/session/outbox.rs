@@ -31,6 +31,13 @@ impl Outbox {
         }
     }
 
+    /// A client begins to read: this first, then what waits.
+    pub(super) fn begin(&mut self, acknowledgement: Message, now: Instant) {
+        self.waiting.retain(|waiting| !matches!(waiting, Message::Acknowledgement(_)));
+        self.waiting.push_front(acknowledgement);
+        self.waiting_since = Some(now);
+    }
+
     pub(super) fn push(&mut self, message: Message, now: Instant) {
         match &message {
             Message::Event(_) if self.events == self.event_limit => self.drop_oldest_event(),

@@ -26,7 +26,7 @@ type Key = (Arc<str>, Arc<str>);
 /// The same leg of the same call is live.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "leg {leg_id:?} of call {call_id:?} is live in session {session_id}; end that stream first, or give this leg another leg_id"
+    "leg {leg_id:?} of call {call_id:?} is live in session {session_id}; end that stream first, set takeover to end it, or give this leg another leg_id"
 )]
 pub struct Live {
     /// The call.

@@ -15,10 +15,9 @@ use tracing::Instrument as _;
 
 use super::{
     Engine, Message, Session,
-    board::{Command, Posted},
-    chronicle::Chronicle,
-    driver::{Driver, Told},
-    outbox::Outbox,
+    board::Command,
+    driver::Told,
+    resume::{Kept, Rejoined},
 };
 use crate::{
     call::{Chunk, Control, EndReason, Event},
@@ -70,7 +69,12 @@ pub enum End<E> {
     Stalled,
     /// The client is gone.
     Vanished,
+    /// Another stream took over.
+    TakenOver,
 }
+
+/// How long a stream that is taken over has for its last words.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Who says what comes on the call's own stream.
 const CLIENT: &str = "client";
@@ -85,12 +89,17 @@ impl Session {
         let sessions = self.sessions.clone();
         let model = self.acknowledgement.model.manifest.name.clone();
         let span = tracing::info_span!("call", session_id = %self.acknowledgement.session_id, model);
-        async {
-            tracing::info!("call began");
-            let (reason, end) = self.converse(inputs, sender, encode).await;
+        async move {
+            tracing::info!(resumed = self.acknowledgement.resumption.is_some(), "call began");
+            let (mut reason, end) = self.converse(inputs, sender, encode).await;
             match end {
                 End::Stalled => self.wind_up(EndReason::Stalled).await,
-                End::Vanished => self.wind_up(EndReason::Vanished).await,
+                End::Vanished => {
+                    let Kept::Over(session, over) = self.keep().await else { return end };
+                    self = *session;
+                    self.wind_up(over).await;
+                    reason = ending::<E>(over, None).0;
+                }
                 _ => {}
             }
             sessions.metrics().calls_ended_total.increment(reason);
@@ -110,68 +119,53 @@ impl Session {
     where
         I: Stream<Item = Result<Input, Fault<E>>>,
     {
-        let metrics = self.sessions.metrics();
-        let limits = self.sessions.limits();
-        let driver = &mut self.driver;
+        let sessions = self.sessions.clone();
+        let limits = sessions.limits();
         let mut inputs = pin!(inputs);
         // All kept from turn to turn, because each would cost a lock to make anew; the token is the call's own, so that calls do not wait
         // for each other.
-        let draining = self.sessions.draining().child_token();
+        let draining = sessions.draining().child_token();
         let mut draining = pin!(draining.cancelled());
         let mut gone = pin!(sender.closed());
         let mut alarm = Alarm::default();
-        let mut outbox =
-            Outbox::new(self.acknowledgement.legs.len(), limits.event_buffer, metrics.events_dropped_total.clone());
-        let mut audio = metrics.audio_received();
-        outbox.push(Message::Acknowledgement(self.acknowledgement.clone()), Instant::now());
-        // Whether messages are still taken; and, once the call is closed, why.
-        let (mut open, mut closed) = (true, None);
+        let mut audio = sessions.metrics().audio_received();
+        self.outbox.begin(Message::Acknowledgement(self.acknowledgement.clone()), Instant::now());
+        // Whether messages are still taken.
+        let mut open = true;
         let mut invalid = None;
         loop {
-            while let Some(told) = driver.poll() {
-                let now = Instant::now();
-                match told {
-                    Told::Event(event) => {
-                        measure(&event, &self.engine, metrics);
-                        self.chronicle.event(&event);
-                        self.posted.event(&event);
-                        outbox.push(Message::Event(event), now);
-                    }
-                    Told::Alert(alert) => {
-                        metrics.alerts_total.increment(alert.change.state.name());
-                        let changed_at = SystemTime::now();
-                        self.chronicle.alert(&alert, changed_at);
-                        self.posted.alert(&alert);
-                        outbox.push(Message::Alert { alert, changed_at }, now);
-                    }
-                    Told::Status(legs) => outbox.push(Message::Status { legs, dropped_events: Vec::new() }, now),
-                    Told::Summary(summary) => {
-                        self.chronicle.summary(&summary);
-                        outbox.push(Message::Summary { summary, dropped_events: 0 }, now);
-                    }
-                    Told::Closed(reason) => closed = Some(reason),
-                }
-            }
-            if let Some(reason) = closed {
+            self.deliver();
+            if let Some(reason) = self.closed {
                 open = false;
-                if outbox.is_empty() {
-                    return ending(if driver.has_failed() { EndReason::Failed } else { reason }, invalid);
+                if self.outbox.is_empty() {
+                    return ending(if self.driver.has_failed() { EndReason::Failed } else { reason }, invalid);
                 }
             }
-            let stall = outbox.waiting_since().map(|since| since + limits.stall_timeout);
-            let wake = driver.deadline().into_iter().chain(stall).min();
+            // Whoever takes over shall not wait for a client that has gone without a sign.
+            let patience =
+                if self.successors.is_empty() { limits.stall_timeout } else { limits.stall_timeout.min(LAST_WORDS) };
+            let stall = self.outbox.waiting_since().map(|since| since + patience);
+            let wake = self.driver.deadline().into_iter().chain(stall).min();
             tokio::select! {
                 // What is ready seldom comes first: audio may be ready always.
                 biased;
                 () = &mut gone => return ("vanished", End::Vanished),
                 () = &mut draining, if open => {
                     open = false;
-                    driver.close(EndReason::Draining);
+                    self.driver.close(EndReason::Draining);
                 }
-                Some(command) = self.commands.recv() => obey(command, driver, &self.posted, &mut self.chronicle),
-                () = driver.answer() => {}
-                permit = sender.reserve(), if !outbox.is_empty() => match permit {
-                    Ok(permit) => if let Some(message) = outbox.pop(Instant::now()) {
+                Some(command) = self.commands.recv() => match command {
+                    Command::Rejoin { request, answer } if request.takeover => {
+                        open = false;
+                        self.successors.push(answer);
+                        self.driver.close(EndReason::TakenOver);
+                    }
+                    Command::Rejoin { answer, .. } => drop(answer.send(Rejoined::Live)),
+                    command => self.obey(command),
+                },
+                () = self.driver.answer() => {}
+                permit = sender.reserve(), if !self.outbox.is_empty() => match permit {
+                    Ok(permit) => if let Some(message) = self.outbox.pop(Instant::now()) {
                         permit.send(encode(message));
                     },
                     Err(_) => return ("vanished", End::Vanished),
@@ -180,19 +174,19 @@ impl Session {
                     if stall.is_some_and(|stall| stall <= Instant::now()) {
                         return ("stalled", End::Stalled);
                     }
-                    driver.tick();
+                    self.driver.tick();
                 }
-                input = inputs.next(), if open && driver.windows_out() < limits.max_windows_out => match input {
+                input = inputs.next(), if open && self.driver.windows_out() < limits.max_windows_out => match input {
                     Some(Ok(Input::Audio { data, sequence, media_offset_samples })) => {
                         audio.add(Duration::from_secs_f64(
                             data.len() as f64 * self.acknowledgement.legs.len() as f64 / self.bytes_per_second as f64,
                         ));
-                        driver.push(Chunk { data: &data, sequence, media_offset_samples });
+                        self.driver.push(Chunk { data: &data, sequence, media_offset_samples });
                         // A client that always has more must not keep others from the executor.
                         tokio::task::coop::consume_budget().await;
                     }
                     Some(Ok(Input::Control(control, leg))) => {
-                        driver.control(control, leg);
+                        self.driver.control(control, leg);
                         if control == Control::WithdrawConsent {
                             self.posted.withdraw(leg);
                             self.chronicle.withdraw(leg, CLIENT, "told on the call's own stream");
@@ -200,11 +194,11 @@ impl Session {
                     }
                     Some(Ok(Input::End)) | None => {
                         open = false;
-                        driver.close(EndReason::Completed);
+                        self.driver.close(EndReason::Completed);
                     }
                     Some(Err(Fault::Invalid(fault))) => {
                         (open, invalid) = (false, Some(fault));
-                        driver.close(EndReason::Invalid);
+                        self.driver.close(EndReason::Invalid);
                     }
                     Some(Err(Fault::Gone)) => return ("vanished", End::Vanished),
                 },
@@ -214,43 +208,62 @@ impl Session {
 }
 
 impl Session {
+    /// Hands windows in, and what else the call tells to all who are to know.
+    pub(super) fn deliver(&mut self) {
+        let metrics = self.sessions.metrics();
+        while let Some(told) = self.driver.poll() {
+            let now = Instant::now();
+            match told {
+                Told::Event(event) => {
+                    measure(&event, &self.engine, metrics);
+                    self.chronicle.event(&event);
+                    self.posted.event(&event);
+                    self.outbox.push(Message::Event(event), now);
+                }
+                Told::Alert(alert) => {
+                    metrics.alerts_total.increment(alert.change.state.name());
+                    let changed_at = SystemTime::now();
+                    self.chronicle.alert(&alert, changed_at);
+                    self.posted.alert(&alert);
+                    self.outbox.push(Message::Alert { alert, changed_at }, now);
+                }
+                Told::Status(legs) => self.outbox.push(Message::Status { legs, dropped_events: Vec::new() }, now),
+                Told::Summary(summary) => {
+                    self.chronicle.summary(&summary);
+                    self.outbox.push(Message::Summary { summary, dropped_events: 0 }, now);
+                }
+                Told::Closed(reason) => self.closed = Some(reason),
+            }
+        }
+    }
+
     /// Brings a call to its end that nobody listens to any more, for the journal's sake.
     async fn wind_up(&mut self, reason: EndReason) {
         let mut alarm = Alarm::default();
         self.driver.close(reason);
         loop {
-            while let Some(told) = self.driver.poll() {
-                match told {
-                    Told::Event(event) => self.chronicle.event(&event),
-                    Told::Alert(alert) => {
-                        self.sessions.metrics().alerts_total.increment(alert.change.state.name());
-                        self.chronicle.alert(&alert, SystemTime::now());
-                    }
-                    Told::Summary(summary) => self.chronicle.summary(&summary),
-                    Told::Status(_) => {}
-                    Told::Closed(_) => return,
-                }
-            }
+            self.deliver();
             // Without a deadline it was closed before.
-            let Some(wake) = self.driver.deadline() else { return };
+            let (None, Some(wake)) = (self.closed, self.driver.deadline()) else { return };
             tokio::select! {
                 () = self.driver.answer() => {}
                 () = alarm.ring(Some(wake)) => self.driver.tick(),
             }
         }
     }
-}
 
-/// Does what the call is told from outside. Who asked may have gone: it is done all the same.
-fn obey(command: Command, driver: &mut Driver, posted: &Posted, chronicle: &mut Chronicle) {
-    match command {
-        Command::Withdraw { leg, actor, reason, answer } => {
-            driver.control(Control::WithdrawConsent, leg);
-            posted.withdraw(leg);
-            let _ = answer.send(chronicle.withdraw(leg, &actor, &reason));
+    /// Does what the call is told from outside. Who asked may have gone: it is done all the same.
+    pub(super) fn obey(&mut self, command: Command) {
+        match command {
+            Command::Withdraw { leg, actor, reason, answer } => {
+                self.driver.control(Control::WithdrawConsent, leg);
+                self.posted.withdraw(leg);
+                let _ = answer.send(self.chronicle.withdraw(leg, &actor, &reason));
+            }
+            Command::Acknowledge { alert_id, by, answer } => drop(answer.send(self.driver.acknowledge(&alert_id, &by))),
+            Command::Snooze { alert_id, snooze, answer } => drop(answer.send(self.driver.snooze(&alert_id, &snooze))),
+            Command::Rejoin { answer, .. } => self.successors.push(answer),
         }
-        Command::Acknowledge { alert_id, by, answer } => drop(answer.send(driver.acknowledge(&alert_id, &by))),
-        Command::Snooze { alert_id, snooze, answer } => drop(answer.send(driver.snooze(&alert_id, &snooze))),
     }
 }
 
@@ -265,6 +278,7 @@ fn ending<E>(reason: EndReason, invalid: Option<E>) -> (&'static str, End<E>) {
         (EndReason::Draining, _) => ("draining", End::Draining),
         (EndReason::Failed, _) => ("failed", End::Failed),
         (EndReason::Stalled, _) => ("stalled", End::Stalled),
+        (EndReason::TakenOver, _) => ("taken_over", End::TakenOver),
         (EndReason::Vanished | EndReason::Lost, _) => ("vanished", End::Vanished),
     }
 }
@@ -300,14 +314,14 @@ fn not_scored(reason: NotScored) -> &'static str {
 
 /// Rings at a moment or before. It is set anew only for an earlier one: a call's deadlines move with every message, and almost never pass.
 #[derive(Default)]
-struct Alarm {
+pub(super) struct Alarm {
     sleep: Option<Pin<Box<Sleep>>>,
     set: Option<Instant>,
 }
 
 impl Alarm {
     /// Nothing is lost when the future is dropped.
-    async fn ring(&mut self, at: Option<Instant>) {
+    pub(super) async fn ring(&mut self, at: Option<Instant>) {
         let Some(at) = at else { return std::future::pending().await };
         let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(at.into())));
         if self.set.is_none_or(|set| at < set) {
@@ -353,6 +367,7 @@ mod tests {
             EndReason::Stalled,
             EndReason::Vanished,
             EndReason::Lost,
+            EndReason::TakenOver,
         ];
         for reason in endings {
             for invalid in [None, Some(())] {

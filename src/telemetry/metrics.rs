@@ -21,6 +21,8 @@ pub use supervision::SupervisionMetrics;
 pub use webhook::{POSTS_RESULTS, WebhookMetrics};
 
 const LEGS_LIVE: &str = "undertone_legs_live";
+const LEGS_KEPT: &str = "undertone_legs_kept";
+const CALLS_RESUMED: &str = "undertone_calls_resumed_total";
 const LEGS_BYTES: &str = "undertone_legs_bytes";
 const LOAD: &str = "undertone_load_windows_per_second";
 const LOAD_LIMIT: &str = "undertone_load_limit_windows_per_second";
@@ -41,10 +43,20 @@ const BATCH: &str = "undertone_batch_windows";
 const INFERENCE: &str = "undertone_inference_seconds";
 
 /// Why a call ended.
-pub const END_REASONS: [&str; 9] =
-    ["completed", "idle", "draining", "consent_withdrawn", "invalid", "failed", "stalled", "vanished", "panicked"];
+pub const END_REASONS: [&str; 10] = [
+    "completed",
+    "idle",
+    "draining",
+    "consent_withdrawn",
+    "invalid",
+    "failed",
+    "stalled",
+    "vanished",
+    "taken_over",
+    "panicked",
+];
 /// Why a call never began.
-pub const REFUSALS: [&str; 7] = ["invalid", "model", "policy", "live", "full", "draining", "failed"];
+pub const REFUSALS: [&str; 8] = ["invalid", "model", "policy", "live", "differs", "full", "draining", "failed"];
 /// Why a stride was not scored.
 pub const NOT_SCORED_REASONS: [&str; 12] = [
     "SILENCE",
@@ -77,6 +89,9 @@ const BATCH_BUCKETS: [f64; 7] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0];
 /// What is measured of calls. Made once a server.
 pub struct Metrics {
     legs_live: Gauge,
+    legs_kept: Gauge,
+    /// Calls that went on after a break.
+    pub calls_resumed_total: Counter,
     load: Gauge,
     legs_bytes: Gauge,
     /// Windows a second beyond which no call is admitted.
@@ -168,6 +183,8 @@ impl Metrics {
         let from = Registration { recorder, model: None };
         Self {
             legs_live: from.gauge(LEGS_LIVE, "Legs of calls that are live."),
+            legs_kept: from.gauge(LEGS_KEPT, "Live legs whose stream broke, kept to go on."),
+            calls_resumed_total: from.counter(CALLS_RESUMED, "Calls that went on after a break."),
             legs_bytes: from
                 .gauge(LEGS_BYTES, "Memory that live legs keep of what they heard; windows are counted apart."),
             load: from.gauge(LOAD, "Windows a second that live legs need, as they were admitted."),
@@ -197,6 +214,11 @@ impl Metrics {
             (self.load.clone(), windows_per_second),
             (self.legs_bytes.clone(), bytes as f64),
         ])
+    }
+
+    /// Counts so many legs as kept after a break while the guard is held.
+    pub fn kept(&self, legs: usize) -> Live {
+        Live::of(vec![(self.legs_kept.clone(), legs as f64)])
     }
 
     /// Takes durations of received audio.

@@ -30,6 +30,7 @@ mod people;
 mod reflection;
 mod refusals;
 mod reload;
+mod resume;
 mod roles;
 mod slow_reader;
 mod startup;

@@ -43,6 +43,7 @@ pub(in crate::server) fn call(config: proto::AnalyzeConfig) -> Result<Request, P
         sample_rate_hz,
         stride,
         model: config.model,
+        takeover: config.takeover.unwrap_or(false),
     })
 }
 

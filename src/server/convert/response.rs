@@ -87,6 +87,11 @@ fn acknowledgement(call: &Acknowledgement) -> proto::Acknowledgement {
         first_decision_samples: (call.put_off_samples > 0).then(|| count(call.put_off_samples)),
         legs: call.legs.iter().map(leg).collect(),
         warnings: call.warnings.clone(),
+        resumption: call.resumption.as_ref().map(|at| proto::Resumption {
+            media_offset_samples: count(at.position_samples),
+            sequence: at.next_sequence.map(count),
+            event_sequences: at.next_events.iter().copied().map(count).collect(),
+        }),
     }
 }
 
@@ -243,6 +248,7 @@ pub(super) fn end_reason(reason: EndReason) -> proto::EndReason {
         EndReason::Stalled => proto::EndReason::Stalled,
         EndReason::Vanished => proto::EndReason::Vanished,
         EndReason::Lost => proto::EndReason::Lost,
+        EndReason::TakenOver => proto::EndReason::TakenOver,
     }
 }
 
