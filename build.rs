@@ -14,7 +14,7 @@ use prost_types::FileDescriptorSet;
 const PROTOS: [&str; 2] = ["proto/undertone/v1/undertone.proto", "proto/undertone/v1/supervision.proto"];
 
 /// All that decides what is heard of a recording, and how it lies on disk.
-const HEARING: [&str; 10] = [
+const HEARING: [&str; 12] = [
     "Cargo.lock",
     "src/audio",
     "src/features",
@@ -25,6 +25,8 @@ const HEARING: [&str; 10] = [
     "src/model/forest.rs",
     "src/train/thesis/hearing.rs",
     "src/train/cache/kept.rs",
+    "src/train/telephone/channel.rs",
+    "src/train/telephone/variants.rs",
 ];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

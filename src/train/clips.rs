@@ -21,7 +21,7 @@ pub(super) struct Used {
     /// Its name.
     pub(super) name: String,
     /// The hash of its audio.
-    audio: [u8; 32],
+    pub(super) audio: [u8; 32],
 }
 
 /// Which clips are used, and what was made of each.

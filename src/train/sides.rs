@@ -38,10 +38,15 @@ impl Work<'_> {
     ) -> anyhow::Result<(Clips<T>, Sides)> {
         let clips = self.begin(tell);
         let gathered = clips::gather_kept(&clips, &self.cache, what, make, || tell(Event::Read));
+        self.tell_of_cache(tell);
+        self.sides(gathered, tell)
+    }
+
+    /// Says why nothing is kept, if something should have been and could not.
+    pub(super) fn tell_of_cache(&self, tell: &(dyn Fn(Event<'_>) + Sync)) {
         if let Some(failure) = self.cache.failure() {
             tell(Event::Note(failure.to_owned()));
         }
-        self.sides(gathered, tell)
     }
 
     fn begin(&self, tell: &(dyn Fn(Event<'_>) + Sync)) -> Vec<&Clip> {

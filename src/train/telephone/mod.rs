@@ -98,10 +98,12 @@ pub(super) fn train(work: &Work<'_>, tell: &(dyn Fn(Event<'_>) + Sync)) -> anyho
     let (trained, judged) = variants::Heard::ways();
     tell(Event::Reading(train.len() * trained + valid.len() * judged));
     let side = |of: &[usize], judged| -> anyhow::Result<Side> {
-        let heard = variants::Heard::of(&clips, of, judged, &front_end, LINES, || tell(Event::Read))?;
+        let means = variants::Means { front_end: &front_end, seed: LINES, cache: &work.cache };
+        let heard = variants::Heard::of(&clips, of, judged, means, || tell(Event::Read))?;
         Ok(Side::new(&clips, of, heard, front_end.values(), FRAMES))
     };
     let (train, valid) = (side(&train, false)?, side(&valid, true)?);
+    work.tell_of_cache(tell);
     anyhow::ensure!(
         train.used.len() > 1,
         "{} clips to train on are too few: windows are mixed in pairs",

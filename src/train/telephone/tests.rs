@@ -13,7 +13,10 @@ use super::{
 use crate::{
     corpus::{Clip, Condition, Corpus, Scene, line::Babble},
     features::{FrontEnd, listen::RawFrames, logmel8k, offline::Leg},
-    train::clips::{self, Clips},
+    train::{
+        cache::Cache,
+        clips::{self, Clips},
+    },
 };
 
 fn heard(actor: &str) -> (Clips<Source>, Vec<Clip>) {
@@ -25,7 +28,8 @@ fn heard(actor: &str) -> (Clips<Source>, Vec<Clip>) {
 
 fn side(clips: &Clips<Source>, front_end: &FrontEnd, judged: bool) -> Side {
     let of: Vec<usize> = (0..clips.used.len()).collect();
-    let heard = variants::Heard::of(clips, &of, judged, front_end, 0, || {}).unwrap();
+    let means = variants::Means { front_end, seed: 0, cache: &Cache::new(None) };
+    let heard = variants::Heard::of(clips, &of, judged, means, || {}).unwrap();
     Side::new(clips, &of, heard, front_end.values(), FRAMES)
 }
 

@@ -8,7 +8,10 @@ use crate::{
     audio::resample,
     corpus::{line::TELEPHONE_HZ, seed::generator},
     features::{FrontEnd, listen::RawFrames},
-    train::clips::Clips,
+    train::{
+        cache::{Cache, Kept, Key},
+        clips::Clips,
+    },
 };
 
 /// Steps that a neper of a band is kept in.
@@ -61,6 +64,17 @@ pub(super) struct Frames {
     bands: Vec<i16>,
 }
 
+/// What hears.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Means<'a> {
+    /// Its parameters.
+    pub(super) front_end: &'a FrontEnd,
+    /// Of the lines and all that is drawn for a clip.
+    pub(super) seed: u64,
+    /// Where frames are kept.
+    pub(super) cache: &'a Cache,
+}
+
 /// All clips of one side of the split over all of its lines.
 #[derive(Debug)]
 pub(super) struct Heard {
@@ -83,24 +97,30 @@ impl Heard {
         clips: &Clips<Source>,
         of: &[usize],
         judged: bool,
-        front_end: &FrontEnd,
-        seed: u64,
+        Means { front_end, seed, cache }: Means<'_>,
         progress: impl Fn() + Sync,
     ) -> anyhow::Result<Self> {
         let variants = if judged { JUDGED.to_vec() } else { TRAINED.to_vec() };
         let usual = usual_levels(clips);
+        let parameters = serde_json::to_string(front_end)?;
         let hear = |variant: &Variant, clip: usize| -> anyhow::Result<Frames> {
             let used = &clips.used[clip];
-            let actor = &clips.actors[used.actor];
-            let line = Line::draw(variant.channel, &mut generator(seed, &[variant.name, actor]));
-            let mut random: ChaCha8Rng = generator(seed, &[variant.name, actor, &used.name]);
+            let (actor, usual) = (&clips.actors[used.actor], usual[used.actor]);
             let Source { samples, rate_hz } = &clips.made[clip];
-            // Played at 90 of a hundred, a second of it has 90 of a hundred of its samples.
-            let played_hz = rate_hz * variant.speed / 100;
-            let narrow = resample::resample(samples, played_hz, TELEPHONE_HZ)?;
-            let arrived = line.carry(narrow, usual[used.actor], &mut random);
+            let key = || {
+                let way = format!("{variant:?} of seed {seed}, {usual:?} as usual, {rate_hz} Hz by {parameters}");
+                Key::new(&way, &used.audio).and(actor.as_bytes()).and(used.name.as_bytes())
+            };
+            let heard = cache.get(key, || {
+                let line = Line::draw(variant.channel, &mut generator(seed, &[variant.name, actor]));
+                let mut random: ChaCha8Rng = generator(seed, &[variant.name, actor, &used.name]);
+                // Played at 90 of a hundred, a second of it has 90 of a hundred of its samples.
+                let played_hz = rate_hz * variant.speed / 100;
+                let narrow = resample::resample(samples, played_hz, TELEPHONE_HZ)?;
+                Frames::of(&line.carry(narrow, usual, &mut random), front_end)
+            });
             progress();
-            Frames::of(&arrived, front_end)
+            heard
         };
         let frames = variants
             .iter()
@@ -117,6 +137,16 @@ impl Heard {
     /// The place of a way.
     pub(super) fn way(&self, channel: Channel) -> usize {
         self.variants.iter().position(|variant| variant.channel == channel).unwrap_or(0)
+    }
+}
+
+impl Kept for Frames {
+    fn write(&self, bytes: &mut Vec<u8>) {
+        self.bands.write(bytes);
+    }
+
+    fn read(bytes: &mut &[u8]) -> Option<Self> {
+        Some(Self { bands: Vec::read(bytes)? })
     }
 }
 

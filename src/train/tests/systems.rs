@@ -108,6 +108,17 @@ fn features_that_are_kept_give_the_same_model_and_another_recipe_finds_them() {
 }
 
 #[test]
+fn a_telephone_model_of_kept_frames_is_the_same() {
+    let (kept, outs) = (folder(), [folder(), folder(), folder()]);
+    let options = |out: &Path| of(Recipe::Telephone, out, 1);
+    train(&options(outs[0].path()));
+    for out in &outs[1..] {
+        train(&Options { cache: Some(kept.path().to_owned()), ..options(out.path()) });
+        same_files(outs[0].path(), out.path());
+    }
+}
+
+#[test]
 fn a_clip_is_heard_once_and_again_when_it_changes() {
     let (kept, data) = (folder(), folder());
     for entry in fs::read_dir(recordings()).unwrap().map(Result::unwrap) {
