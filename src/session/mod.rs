@@ -266,6 +266,7 @@ impl Sessions {
     ///
     /// Gives back the first panic of any call's task.
     pub async fn drain(&self) -> Option<Box<dyn Any + Send>> {
+        self.shared.metrics.draining.set(1.0);
         self.shared.draining.cancel();
         self.shared.tasks.close();
         self.shared.tasks.wait().await;

@@ -21,6 +21,7 @@ pub use supervision::SupervisionMetrics;
 pub use webhook::{POSTS_RESULTS, WebhookMetrics};
 
 const LEGS_LIVE: &str = "undertone_legs_live";
+const DRAINING: &str = "undertone_draining";
 const LEGS_KEPT: &str = "undertone_legs_kept";
 const CALLS_RESUMED: &str = "undertone_calls_resumed_total";
 const LEGS_BYTES: &str = "undertone_legs_bytes";
@@ -88,6 +89,8 @@ const BATCH_BUCKETS: [f64; 7] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0];
 
 /// What is measured of calls. Made once a server.
 pub struct Metrics {
+    /// 1 while calls are ended and none is taken.
+    pub draining: Gauge,
     legs_live: Gauge,
     legs_kept: Gauge,
     /// Calls that went on after a break.
@@ -182,6 +185,7 @@ impl Metrics {
     pub fn new(recorder: &dyn Recorder) -> Self {
         let from = Registration { recorder, model: None };
         Self {
+            draining: from.gauge(DRAINING, "1 while calls are ended and none is taken."),
             legs_live: from.gauge(LEGS_LIVE, "Legs of calls that are live."),
             legs_kept: from.gauge(LEGS_KEPT, "Live legs whose stream broke, kept to go on."),
             calls_resumed_total: from.counter(CALLS_RESUMED, "Calls that went on after a break."),

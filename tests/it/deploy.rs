@@ -7,6 +7,8 @@ use std::{
 
 use undertone::config::Config;
 
+use crate::harness::{Harness, voice};
+
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
@@ -82,4 +84,65 @@ fn documents_link_to_files_that_are_there() {
             assert!(root().join(folder).join(link).exists(), "{document} links to {link}");
         }
     }
+}
+
+/// The expressions of the dashboard's panels and of the alert rules.
+fn expressions() -> Vec<String> {
+    let dashboard: serde_json::Value = serde_json::from_str(&read("deploy/grafana/undertone.json")).unwrap();
+    let mut expressions = Vec::new();
+    for panel in dashboard["panels"].as_array().unwrap().iter().filter(|panel| panel["type"] != "row") {
+        let targets = panel["targets"].as_array().unwrap();
+        assert!(!targets.is_empty(), "{} shows nothing", panel["title"]);
+        expressions.extend(targets.iter().map(|target| target["expr"].as_str().unwrap().to_owned()));
+    }
+    let rules = read("deploy/prometheus/undertone.rules.yml");
+    let of_rules: Vec<_> = rules.lines().filter_map(|line| line.trim().strip_prefix("expr: ")).collect();
+    assert_eq!(of_rules.len(), rules.matches("- alert: ").count());
+    expressions.extend(of_rules.into_iter().map(str::to_owned));
+    expressions
+}
+
+/// The words of an expression that are names of metrics.
+fn metrics_in(expression: &str) -> Vec<&str> {
+    let words = expression.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    words.filter(|word| word.starts_with("undertone_") || word.starts_with("process_")).collect()
+}
+
+/// The matchers of an expression that name one value of one label.
+fn matchers_in(expression: &str) -> Vec<String> {
+    let mut matchers = Vec::new();
+    for selector in expression.split('{').skip(1).filter_map(|rest| rest.split('}').next()) {
+        let plain = selector.split(',').map(|matcher| matcher.trim().replace("!=", "="));
+        matchers.extend(plain.filter(|matcher| !matcher.contains('~')));
+    }
+    matchers
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dashboard_and_alert_rules_name_metrics_that_are_there() {
+    let harness = Harness::start().await;
+    let call = harness.acknowledged("c").await;
+    // Histograms are told once they hold something.
+    call.speak(&voice(2.0)).await;
+    assert!(call.end().await.status.is_ok());
+    let (_, told) = harness.get("/metrics");
+    let is_told = |name: &str| {
+        let whole = ["_bucket", "_sum", "_count"].iter().find_map(|part| name.strip_suffix(part)).unwrap_or(name);
+        [name, whole].iter().any(|name| told.contains(&format!("# TYPE {name} ")))
+    };
+    assert!(!is_told("undertone_invented_total"));
+    let expressions = expressions();
+    assert!(expressions.len() > 30, "only {} expressions found", expressions.len());
+    for expression in &expressions {
+        let names = metrics_in(expression);
+        assert!(!names.is_empty(), "{expression} names no metric");
+        assert_eq!(expression.matches('(').count(), expression.matches(')').count(), "{expression}");
+        for name in names {
+            assert!(is_told(name), "{expression}: no {name} in\n{told}");
+        }
+        for matcher in matchers_in(expression) {
+            assert!(told.contains(&matcher), "{expression}: no {matcher} in\n{told}");
+        }
+    }
+    harness.stop().await;
 }
