@@ -15,6 +15,9 @@ const HEARTBEAT: Duration = Duration::from_millis(500);
 const EXPIRES: Duration = Duration::from_secs(5);
 /// Messages asked for at once.
 const BATCH: usize = 256;
+/// How often it is looked whether the stream holds what was not delivered: NATS servers were seen to forget a message until the next came
+/// (2.9.10). Twice that is how late an entry may then be.
+const LOOK: Duration = Duration::from_secs(1);
 /// The wait before a lost consumer is made again.
 const AGAIN: Duration = Duration::from_millis(200);
 
@@ -42,15 +45,34 @@ pub(super) async fn follow(link: Link, mut last: u64, tail: Tail, closing: Cance
 /// Tells what one consumer delivers, for as long as it delivers all.
 async fn follow_one(link: &Link, last: &mut u64, tail: &Tail, lost: &mut bool) -> Result<(), Error> {
     let problem = |error: &(dyn std::error::Error + 'static)| unreachable(&link.url, chain(error));
+    let mut there = link.last_sequence().await?;
     let from = DeliverPolicy::ByStartSequence { start_sequence: *last + 1 };
     let consumer = link.consumer(None, from).await?;
+    if consumer.cached_info().num_pending == 0 {
+        // Nothing, or what was purged.
+        *last = there.max(*last);
+    }
     let messages = consumer.stream().max_messages_per_batch(BATCH).heartbeat(HEARTBEAT).expires(EXPIRES).messages();
     let mut messages = messages.await.map_err(|error| problem(&error))?;
     if std::mem::take(lost) {
         tracing::info!("the journal's stream is found again");
     }
-    let mut delivered = 0;
-    while let Some(message) = messages.next().await {
+    let (mut delivered, mut looked_at) = (0, *last);
+    let mut looks = tokio::time::interval_at(tokio::time::Instant::now() + LOOK, LOOK);
+    loop {
+        let message = tokio::select! {
+            message = messages.next() => message,
+            _ = looks.tick() => {
+                if *last < there && *last == looked_at {
+                    // Another consumer delivers it.
+                    return Ok(());
+                }
+                looked_at = *last;
+                there = link.last_sequence().await?;
+                continue;
+            }
+        };
+        let Some(message) = message else { return Ok(()) };
         let message = message.map_err(|error| problem(&error))?;
         let info = message.info().map_err(|error| problem(&*error))?;
         delivered += 1;
@@ -65,5 +87,4 @@ async fn follow_one(link: &Link, last: &mut u64, tail: &Tail, lost: &mut bool) -
             }
         }
     }
-    Ok(())
 }

@@ -12,7 +12,10 @@ use super::{Link, Stored, stream::chain, unreachable};
 use crate::journal::{Error, Page, Query};
 
 /// After so long without a message a batch is taken to be over, and the rest asked for again.
-const BATCH_OVER: Duration = Duration::from_secs(2);
+const BATCH_OVER: Duration = Duration::from_secs(1);
+
+/// So many batches in a row may be empty although there is something: asked again, a busy NATS server delivers it.
+const BATCHES_EMPTY: u32 = 2;
 
 /// After so long without a word from us the server forgets a consumer that we could not delete.
 const FORGOTTEN: Duration = Duration::from_secs(30);
@@ -40,7 +43,7 @@ impl Link {
     async fn fetch(&self, consumer: &Consumer<pull::Config>, query: &Query, end: u64) -> Result<Page, Error> {
         let limit = query.limit.max(1);
         let mut page = Page { entries: Vec::new(), last: query.after, more: true };
-        let mut pending = consumer.cached_info().num_pending;
+        let (mut pending, mut empty) = (consumer.cached_info().num_pending, 0);
         while pending > 0 && page.last < end && page.entries.len() < limit {
             let wanted = limit - page.entries.len();
             let mut messages = self.told(consumer.fetch().max_messages(wanted).messages().await)?;
@@ -61,7 +64,8 @@ impl Link {
                 let entry = self.entry(&message, sequence);
                 page.entries.extend(entry.filter(|entry| query.takes(&entry.draft)));
             }
-            if pending == before {
+            empty = if pending == before { empty + 1 } else { 0 };
+            if empty > BATCHES_EMPTY {
                 return Err(unreachable(&self.url, "it did not deliver what it has".to_owned()));
             }
         }
