@@ -41,9 +41,11 @@ use net::ConvNext;
 use windows::{Draw, Side};
 
 /// Epochs where none are asked for: the cycle must be told beforehand.
-pub(super) const EPOCHS: u32 = 30;
+pub(super) const EPOCHS: u32 = 40;
 /// Filters of the stem.
 const WIDTH: usize = 24;
+/// The loudest band is forgotten by so many dB a second of speech: soft speech is heard soon after shouting.
+const FORGET: f32 = 5.0;
 /// Windows a step learns from.
 const BATCH: usize = 64;
 /// Windows scored at a time.
@@ -87,7 +89,8 @@ struct Telephone {
 
 /// Reads the data and trains.
 pub(super) fn train(work: &Work<'_>, tell: &(dyn Fn(Event<'_>) + Sync)) -> anyhow::Result<Trained> {
-    let front_end = FrontEnd::Logmel8k(logmel8k::Options::default());
+    let front_end =
+        FrontEnd::Logmel8k(logmel8k::Options { clamp_forget_db_per_second: FORGET, ..logmel8k::Options::default() });
     let keep = |heard: Heard| Ok(variants::Source { samples: heard.samples, rate_hz: heard.rate_hz });
     let (clips, sides) = work.gather(keep, tell)?;
     let of = |actors: &[String]| -> Vec<usize> {
