@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use zeroize::Zeroizing;
 
-use super::{Buffers, FrontEnd, Standardization, WindowOptions, assemble, baseline::Baseline, raw::RawFrame};
+use super::{Buffers, FrontEnd, Standardization, WindowOptions, assemble, baseline::Baseline, raw::RawFrame, waveform};
 
 /// The last raw frames of a leg and the speaker's baseline.
 pub struct Memory {
@@ -20,6 +20,20 @@ pub struct Memory {
     heard: u64,
     /// `None` for a front end that looks at nothing but the window.
     baseline: Option<Baseline>,
+    assembly: Assembly,
+    /// Values a frame, as the network is given them.
+    network_width: usize,
+}
+
+/// What makes a window of raw frames.
+#[derive(Clone, Copy)]
+enum Assembly {
+    /// What [`assemble`] says.
+    Thesis154,
+    /// The speaker's baseline is subtracted.
+    Baseline,
+    /// Nothing, or mean 0 and variance 1.
+    Waveform { normalize: bool },
 }
 
 impl Memory {
@@ -37,9 +51,15 @@ impl Memory {
             speech: vec![false; frames],
             heard: 0,
             baseline: match front_end {
-                FrontEnd::Thesis154(_) => None,
+                FrontEnd::Thesis154(_) | FrontEnd::Waveform(_) => None,
                 FrontEnd::Logmel8k(options) => Some(Baseline::new(options)),
             },
+            assembly: match front_end {
+                FrontEnd::Thesis154(_) => Assembly::Thesis154,
+                FrontEnd::Logmel8k(_) => Assembly::Baseline,
+                FrontEnd::Waveform(options) => Assembly::Waveform { normalize: options.normalize },
+            },
+            network_width: front_end.values(),
         }
     }
 
@@ -92,9 +112,9 @@ impl Memory {
     pub fn assemble(&self, frames: Range<u64>, window: &mut [f32]) {
         let oldest = self.oldest();
         assert!(oldest <= frames.start && frames.end <= self.heard, "frames {frames:?} of {oldest}..{}", self.heard);
-        let Some(baseline) = &self.baseline else {
+        if let Assembly::Thesis154 = self.assembly {
             return assemble::assemble(frames.map(|frame| self.frame(frame)), window);
-        };
+        }
         let mut room = window.chunks_exact_mut(self.width);
         for frame in frames.clone() {
             room.next().expect("there is room").copy_from_slice(self.frame(frame).values);
@@ -102,6 +122,10 @@ impl Memory {
         let filled = usize::try_from(frames.end - frames.start).expect("fits into the ring") * self.width;
         let (filled, behind) = window.split_at_mut(filled);
         behind.fill(0.0);
+        if let Assembly::Waveform { normalize: true } = self.assembly {
+            waveform::normalize(filled);
+        }
+        let Some(baseline) = &self.baseline else { return };
         let before = (oldest..frames.start).filter(|&frame| self.speech[self.slot(frame)]);
         baseline.apply(before.map(|frame| self.frame(frame).values), filled);
     }
@@ -115,7 +139,7 @@ impl Memory {
         buffers: &Buffers,
     ) -> Vec<f32> {
         let taken = usize::try_from(frames.end - frames.start).expect("fits into the ring");
-        let mut values = buffers.take(options.network_frames(taken) * standardization.mean.len());
+        let mut values = buffers.take(options.network_frames(taken) * self.network_width);
         self.assemble(frames, &mut values);
         standardization.apply(&mut values);
         values

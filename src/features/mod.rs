@@ -12,8 +12,8 @@
 //! | [`offline`] | the same windows of recordings that are at hand |
 //! | [`normalize`] | mean 0 and deviation 1 for each value |
 //!
-//! The front ends are [`thesis154`], with its exact whole-clip form and [`assemble`], which looks at a whole window at once, and
-//! [`logmel8k`], which hears each voice against its own [`baseline`].
+//! The front ends are [`thesis154`], with its exact whole-clip form and [`assemble`], which looks at a whole window at once,
+//! [`logmel8k`], which hears each voice against its own [`baseline`], and [`waveform`], which gives a network the samples themselves.
 
 use serde::{Deserialize, Serialize};
 
@@ -38,6 +38,7 @@ mod raw;
 mod spectrum;
 pub mod thesis154;
 mod tuning;
+pub mod waveform;
 pub mod window;
 
 pub use buffers::Buffers;
@@ -54,6 +55,8 @@ pub enum FrontEnd {
     Thesis154(thesis154::Options),
     /// Logarithmic mel bands at 8,000 Hz, against the speaker's own baseline.
     Logmel8k(logmel8k::Options),
+    /// The samples themselves, at a stated rate.
+    Waveform(waveform::Options),
 }
 
 /// Why a stretch is not scored. The whole set, whoever finds it: the gate, the call or the server.
@@ -122,10 +125,13 @@ pub enum Error {
     },
     /// Not a mean and a deviation for each value.
     #[error(
-        "standardization has {means} means and {deviations} deviations: give {expected} of each, finite, deviations above 0"
+        "standardization has {means} means and {deviations} deviations: for front end {front_end} give {expected} of each, finite, deviations \
+         above 0"
     )]
     Standardization {
-        /// Values a frame.
+        /// The front end.
+        front_end: &'static str,
+        /// Values a frame that it standardises.
         expected: usize,
         /// Means there are.
         means: usize,
@@ -135,11 +141,12 @@ pub enum Error {
 }
 
 impl FrontEnd {
-    /// "thesis154" or "logmel8k".
+    /// "thesis154", "logmel8k" or "waveform".
     pub fn name(&self) -> &'static str {
         match self {
             Self::Thesis154(_) => "thesis154",
             Self::Logmel8k(_) => "logmel8k",
+            Self::Waveform(_) => "waveform",
         }
     }
 
@@ -148,6 +155,7 @@ impl FrontEnd {
         match self {
             Self::Thesis154(options) => options.sample_rate_hz,
             Self::Logmel8k(options) => options.sample_rate_hz,
+            Self::Waveform(options) => options.sample_rate_hz,
         }
     }
 
@@ -156,6 +164,7 @@ impl FrontEnd {
         match self {
             Self::Thesis154(_) => thesis154::VALUES,
             Self::Logmel8k(options) => options.mel_bands,
+            Self::Waveform(options) => options.hop_samples,
         }
     }
 
@@ -164,6 +173,7 @@ impl FrontEnd {
         match self {
             Self::Thesis154(_) => thesis154::RAW_VALUES,
             Self::Logmel8k(options) => options.mel_bands,
+            Self::Waveform(options) => options.hop_samples,
         }
     }
 
@@ -172,12 +182,18 @@ impl FrontEnd {
         match self {
             Self::Thesis154(options) => options.hop_samples,
             Self::Logmel8k(options) => options.hop_samples,
+            Self::Waveform(options) => options.hop_samples,
         }
     }
 
     /// Frames a second.
     pub fn frame_rate(&self) -> f64 {
         f64::from(self.sample_rate_hz()) / self.hop_samples() as f64
+    }
+
+    /// Whether a network is given a window's values in one row, `[batch, samples]`, instead of a row a frame. They are not standardised.
+    pub fn is_flat(&self) -> bool {
+        matches!(self, Self::Waveform(_))
     }
 
     /// Checks that all parameters are supported.
@@ -188,6 +204,7 @@ impl FrontEnd {
         match self {
             Self::Thesis154(options) => options.validate(),
             Self::Logmel8k(options) => options.validate(),
+            Self::Waveform(options) => options.validate(),
         }
     }
 
@@ -202,6 +219,11 @@ impl FrontEnd {
             Self::Logmel8k(options) => raw::Layout {
                 hop_samples: options.hop_samples as u64,
                 frame_samples: options.frame_samples as u64,
+                lead_samples: 0,
+            },
+            Self::Waveform(options) => raw::Layout {
+                hop_samples: options.hop_samples as u64,
+                frame_samples: options.hop_samples as u64,
                 lead_samples: 0,
             },
         }

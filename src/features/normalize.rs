@@ -5,13 +5,14 @@
 use pulp::Arch;
 use serde::{Deserialize, Serialize};
 
-use super::Error;
+use super::{Error, FrontEnd};
 
 /// A deviation below this is that of a constant, which is left at 0 instead of being blown up.
 const LEAST_DEVIATION: f64 = 1e-8;
 
-/// The mean and standard deviation of each value over the training frames, padding included.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// The mean and standard deviation of each value over the training frames, padding included. The default, without any, is that of front
+/// ends whose values are not standardised.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Standardization {
     /// One a value.
@@ -34,22 +35,31 @@ impl Standardization {
         Self { mean: vec![0.0; values], deviation: vec![1.0; values] }
     }
 
+    /// Whether nothing is standardised.
+    pub fn is_empty(&self) -> bool {
+        self.mean.is_empty() && self.deviation.is_empty()
+    }
+
     /// Checks that there is a mean and a deviation for each of `values`.
     ///
     /// # Errors
     /// [`Error::Standardization`] if there is not.
-    pub fn validate(&self, values: usize) -> Result<(), Error> {
+    pub fn validate(&self, front_end: &FrontEnd) -> Result<(), Error> {
+        let values = if front_end.is_flat() { 0 } else { front_end.values() };
         let (means, deviations) = (self.mean.len(), self.deviation.len());
         let usable = self.mean.iter().all(|mean| mean.is_finite())
             && self.deviation.iter().all(|deviation| deviation.is_finite() && *deviation > 0.0);
         if (means, deviations) == (values, values) && usable {
             return Ok(());
         }
-        Err(Error::Standardization { expected: values, means, deviations })
+        Err(Error::Standardization { front_end: front_end.name(), expected: values, means, deviations })
     }
 
     /// Standardises a window `[frames, values]` in place, its padding too.
     pub fn apply(&self, window: &mut [f32]) {
+        if self.is_empty() {
+            return;
+        }
         Arch::new().dispatch(|| {
             for frame in window.chunks_exact_mut(self.mean.len()) {
                 for ((value, mean), deviation) in frame.iter_mut().zip(&self.mean).zip(&self.deviation) {
@@ -97,6 +107,7 @@ impl Fit {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::features::{thesis154, waveform};
 
     #[test]
     fn what_was_fitted_comes_out_with_mean_0_and_deviation_1() {
@@ -105,7 +116,6 @@ mod tests {
         fit.push(&window);
         let fitted = fit.finish();
         assert_eq!((fitted.mean[0], fitted.mean[1], fitted.mean[2]), (3.0, -40.0, 7.0));
-        fitted.validate(3).expect("fits");
         fitted.apply(&mut window);
         let mut again = Fit::new(3);
         again.push(&window);
@@ -116,13 +126,22 @@ mod tests {
         assert_eq!([window[2], window[5], window[8]], [0.0; 3], "a constant becomes 0");
     }
 
+    fn front_end() -> FrontEnd {
+        FrontEnd::Thesis154(thesis154::Options::default())
+    }
+
     #[test]
     fn one_that_does_not_fit_the_front_end_is_refused() {
-        assert!(Standardization::identity(154).validate(154).is_ok());
-        let short = Standardization::identity(153).validate(154).expect_err("refused").to_string();
+        assert!(Standardization::identity(154).validate(&front_end()).is_ok());
+        let short = Standardization::identity(153).validate(&front_end()).expect_err("refused").to_string();
         assert!(short.contains("153") && short.contains("154"), "{short}");
-        let mut zero = Standardization::identity(2);
+        let mut zero = Standardization::identity(154);
         zero.deviation[1] = 0.0;
-        assert!(zero.validate(2).is_err());
+        assert!(zero.validate(&front_end()).is_err());
+        let waveform =
+            FrontEnd::Waveform(waveform::Options { sample_rate_hz: 8_000, hop_samples: 80, normalize: false });
+        Standardization::default().validate(&waveform).expect("samples are not standardised");
+        let message = Standardization::identity(80).validate(&waveform).expect_err("refused").to_string();
+        assert!(message.contains("waveform") && message.contains("give 0 of each"), "{message}");
     }
 }

@@ -46,7 +46,7 @@ impl<'a> Leg<'a> {
     ) -> Result<Self, Error> {
         front_end.validate()?;
         window.validate(front_end)?;
-        standardization.validate(front_end.values())?;
+        standardization.validate(front_end)?;
         Ok(Self { front_end, window, standardization, memory: Memory::new(front_end, window.frames) })
     }
 

@@ -98,7 +98,7 @@ impl Pipeline {
     ) -> Result<Self, Error> {
         front_end.validate()?;
         window.validate(front_end)?;
-        standardization.validate(front_end.values())?;
+        standardization.validate(front_end)?;
         let listener = Listener::new(front_end, options.source_hz, options.gate)?;
         let rule = Rule::new(window, listener.clock());
         Ok(Self {

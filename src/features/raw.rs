@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{FrontEnd, logmel8k, spectrum, thesis154};
+use super::{FrontEnd, logmel8k, spectrum, thesis154, waveform};
 
 /// One raw frame.
 #[derive(Debug, Clone, Copy)]
@@ -31,6 +31,7 @@ pub struct RawSequence {
 pub(super) enum Extractor {
     Thesis154(Box<thesis154::Extractor>),
     Logmel8k(Box<logmel8k::Extractor>),
+    Waveform(waveform::Extractor),
 }
 
 /// Where a front end's frames stand in the samples it is given.
@@ -90,6 +91,7 @@ impl Extractor {
         match front_end {
             FrontEnd::Thesis154(_) => Self::Thesis154(Box::new(thesis154::Extractor::new(spectrum::fast, 0.0))),
             FrontEnd::Logmel8k(options) => Self::Logmel8k(Box::new(logmel8k::Extractor::new(options))),
+            FrontEnd::Waveform(options) => Self::Waveform(waveform::Extractor::new(options)),
         }
     }
 
@@ -98,6 +100,7 @@ impl Extractor {
         match self {
             Self::Thesis154(extractor) => extractor.push(samples, tell),
             Self::Logmel8k(extractor) => extractor.push(samples, tell),
+            Self::Waveform(extractor) => extractor.push(samples, tell),
         }
     }
 
@@ -105,8 +108,8 @@ impl Extractor {
     pub(super) fn finish(&mut self, tell: impl FnMut(RawFrame<'_>)) {
         match self {
             Self::Thesis154(extractor) => extractor.finish(tell),
-            // Its frames are those that fit into the samples.
-            Self::Logmel8k(_) => {}
+            // Their frames are those that fit into the samples.
+            Self::Logmel8k(_) | Self::Waveform(_) => {}
         }
     }
 }

@@ -49,11 +49,14 @@ pub struct Manifest {
     pub window: WindowOptions,
     /// How sure it may be said to be.
     pub calibration: crate::decision::Calibration,
-    /// What it was trained on and how.
+    /// What it was trained on and how. Left out for a network made elsewhere.
+    #[serde(default)]
     pub training: Training,
     /// Scores measured by the command in `training`, by name.
+    #[serde(default)]
     pub metrics: BTreeMap<String, f64>,
-    /// Mean and deviation of each value.
+    /// Mean and deviation of each value. Left out for `waveform`.
+    #[serde(default, skip_serializing_if = "Standardization::is_empty")]
     pub standardization: Standardization,
 }
 
@@ -67,9 +70,10 @@ pub struct Network {
     pub sha256: String,
     /// Its ONNX operator set.
     pub opset: u32,
-    /// Trainable values.
+    /// Trainable values; 0 where nobody counted them.
+    #[serde(default)]
     pub parameters: u64,
-    /// The name of its input, `[batch, frames, values]`.
+    /// The name of its input, `[batch, frames, values]`; `[batch, samples]` for `waveform`.
     pub input: String,
     /// The name of its output, `[batch, labels]`: logits.
     pub output: String,
@@ -86,8 +90,8 @@ pub enum Bandwidth {
 }
 
 /// What a model was trained on and how.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct Training {
     /// The command that made it.
     pub command: String,

@@ -95,6 +95,8 @@ pub struct Session {
     input: String,
     output: String,
     values: usize,
+    /// Whether a window is one row: [`crate::features::FrontEnd::is_flat`].
+    flat: bool,
     labels: usize,
 }
 
@@ -127,13 +129,18 @@ impl Session {
             .map_err(unreadable)?;
         let mismatch = |problem| Error::Mismatch { model: manifest.name.clone(), problem };
         let (window, values, labels) = (&manifest.window, manifest.front_end.values(), manifest.labels.len());
-        let frames = if window.grow_frames.is_some() { Size::Any("frames") } else { Size::Is(window.frames) };
-        let sizes = [Size::Any("batch"), frames, Size::Is(values)];
+        let (flat, grows) = (manifest.front_end.is_flat(), window.grow_frames.is_some());
+        let sizes = match (flat, grows) {
+            (true, true) => vec![Size::Any("batch"), Size::Any("samples")],
+            (true, false) => vec![Size::Any("batch"), Size::Is(window.frames * values)],
+            (false, true) => vec![Size::Any("batch"), Size::Any("frames"), Size::Is(values)],
+            (false, false) => vec![Size::Any("batch"), Size::Is(window.frames), Size::Is(values)],
+        };
         check("input", graph.inputs(), &manifest.network.input, &sizes).map_err(mismatch)?;
         let sizes = [Size::Any("batch"), Size::Is(labels)];
         check("output", graph.outputs(), &manifest.network.output, &sizes).map_err(mismatch)?;
         let (input, output) = (manifest.network.input.clone(), manifest.network.output.clone());
-        let mut session = Self { graph, input, output, values, labels };
+        let mut session = Self { graph, input, output, values, flat, labels };
         // A graph may promise any batch, or any number of frames, and hold a reshape to one.
         let shortest = window.network_frames(window.grow_frames.unwrap_or(window.frames));
         for (batch, frames) in [(1, shortest), (1, window.frames), (2, window.frames)] {
@@ -158,8 +165,9 @@ impl Session {
                 "{actual} numbers were given for {batch} windows of {frames} frames of {values} values, expected {expected}"
             )));
         }
-        let shape = [batch, frames, self.values];
-        let input = TensorRef::from_array_view((shape, windows)).map_err(|error| failed(error.to_string()))?;
+        let (flat, rows) = ([batch, frames * self.values], [batch, frames, self.values]);
+        let shape: &[usize] = if self.flat { &flat } else { &rows };
+        let input = TensorRef::from_array_view((shape.to_vec(), windows)).map_err(|error| failed(error.to_string()))?;
         let inputs = ort::inputs![self.input.as_str() => input];
         let outputs = self.graph.run(inputs).map_err(|error| failed(error.to_string()))?;
         // The name was found among the graph's outputs when the session was made.

@@ -39,3 +39,4 @@ mod two_clients;
 mod vanish;
 mod watch;
 mod webhook;
+mod waveform;

@@ -162,9 +162,11 @@ impl Manifest {
     /// As TOML, the standardisation last and eight values a line: the library would write one a line.
     fn to_toml(&self) -> Result<String, Error> {
         const LAST: &str = "[standardization]\n";
-        let empty = Standardization { mean: Vec::new(), deviation: Vec::new() };
-        let mut text = toml::to_string(&Self { standardization: empty, ..self.clone() })?;
-        text.truncate(text.rfind(LAST).expect("it is the manifest's last field, and a table"));
+        let mut text = toml::to_string(&Self { standardization: Standardization::default(), ..self.clone() })?;
+        if self.standardization.is_empty() {
+            return Ok(text);
+        }
+        text += "\n";
         text += LAST;
         for (name, row) in [("mean", &self.standardization.mean), ("deviation", &self.standardization.deviation)] {
             writeln!(text, "{name} = [").expect("a String takes all that is written to it");

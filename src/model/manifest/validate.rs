@@ -38,7 +38,7 @@ impl Manifest {
         self.front_end.validate()?;
         self.window.validate(&self.front_end)?;
         self.calibration.validate().or_else(|error| invalid("calibration", error))?;
-        self.standardization.validate(self.front_end.values())?;
+        self.standardization.validate(&self.front_end)?;
         if let Some((name, score)) = self.metrics.iter().find(|(_, score)| !score.is_finite()) {
             return invalid("metrics", format_args!("{name:?} is {score}; leave out what could not be measured"));
         }
