@@ -38,5 +38,5 @@ mod supervise;
 mod two_clients;
 mod vanish;
 mod watch;
-mod webhook;
 mod waveform;
+mod webhook;
