@@ -38,7 +38,8 @@ async fn a_recording_is_classified_as_a_call_would_be() {
         }
     }
     let means: Vec<f32> = sums.iter().map(|sum| (sum / f64::from(heard.windows)) as f32).collect();
-    assert_eq!(scores, means);
+    // Windows that shared a batch may differ in their last bits.
+    assert!(scores.iter().zip(&means).all(|(score, mean)| (score - mean).abs() < 1e-6), "{scores:?} {means:?}");
     let highest = scores.iter().copied().fold(0.0, f32::max);
     assert_eq!(emotion.confidence, highest);
     assert_eq!(heard.model.unwrap().name, "tiny");
