@@ -118,8 +118,10 @@ async fn a_leg_finishes_on_its_model_while_new_ones_get_the_new() {
     other.speak(&voice(6.0)).await;
     let (old, new) = (call.end().await, other.end().await);
     old.summaries(EndReason::Completed);
-    assert_eq!(confidences(&old), undisturbed, "as if nothing had happened");
     let (old, new) = (confidences(&old), confidences(&new));
+    // A window in another batch differs by its last digit.
+    let alike = old.iter().zip(&undisturbed).all(|(a, b)| (a - b).abs() < 1e-5);
+    assert!(old.len() == undisturbed.len() && alike, "as if nothing had happened: {old:?}, {undisturbed:?}");
     assert!(new.len() == old.len() && new.last() < old.last(), "the hotter model is less sure: {new:?}, {old:?}");
     eventually!(running(&harness), "1");
     assert_eq!((counted(&harness, "taken"), counted(&harness, "refused")), ("1".to_owned(), "0".to_owned()));

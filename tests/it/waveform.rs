@@ -102,6 +102,10 @@ async fn a_call_is_served_whatever_its_chunks() {
         };
         scores.push(closed.events().iter().filter_map(emotion).collect::<Vec<_>>());
     }
-    assert_eq!(scores[0], scores[1]);
+    assert_eq!(scores[0].len(), scores[1].len());
+    // A window in another batch differs by its last digit.
+    for (one, other) in scores[0].iter().flatten().zip(scores[1].iter().flatten()) {
+        assert!(one.label == other.label && (one.probability - other.probability).abs() < 1e-5, "{one:?}, {other:?}");
+    }
     harness.stop().await;
 }
