@@ -35,6 +35,17 @@ use undertone::{
     telemetry::{Metrics, metrics},
 };
 
+/// Fires as soon as anything is scored, whatever it is.
+pub(crate) const ALWAYS: &str = "
+    [[rule]]
+    name = 'always'
+    emotions = ['angry', 'disgust', 'fear', 'happy', 'neutral', 'sad']
+    enter = 0.9
+    min_speech_seconds = 0.0
+    min_windows = 1
+    grace_seconds = 0.0
+";
+
 /// Longer than any machine needs for what a test waits for.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 

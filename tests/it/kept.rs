@@ -20,22 +20,11 @@ use undertone::{
 };
 
 use crate::{
-    harness::{Call, Closed, Harness, connect, customer, get, voice, within},
+    harness::{ALWAYS, Call, Closed, Harness, connect, customer, get, voice, within},
     journal::next,
     nats::Nats,
     startup::Program,
 };
-
-/// Fires as soon as anything is scored, whatever it is.
-pub(crate) const ALWAYS: &str = "
-    [[rule]]
-    name = 'always'
-    emotions = ['angry', 'disgust', 'fear', 'happy', 'neutral', 'sad']
-    enter = 0.9
-    min_speech_seconds = 0.0
-    min_windows = 1
-    grace_seconds = 0.0
-";
 
 fn of_subject(call_id: &str, subject: &str) -> AnalyzeConfig {
     let mut config = customer(call_id);

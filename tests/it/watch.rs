@@ -12,10 +12,7 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 use undertone::{decision::Rules, server::proto::EndReason};
 
-use crate::{
-    harness::{Call, Harness, PATIENCE, customer, voice, within},
-    kept::ALWAYS,
-};
+use crate::harness::{ALWAYS, Call, Harness, PATIENCE, customer, voice, within};
 
 /// The command, and its lines as they come.
 struct Watch {

@@ -31,8 +31,7 @@ use undertone::{
 };
 
 use crate::{
-    harness::{Call, Closed, Harness, customer, voice},
-    kept::ALWAYS,
+    harness::{ALWAYS, Call, Closed, Harness, customer, voice},
     nats::Nats,
 };
 

@@ -4,14 +4,13 @@
 use rayon::prelude::*;
 
 use super::{
-    kernels::{add, add_bias, product, product_of_rows, product_transposed, sum, sum_rows, vectorised},
+    depthwise::{self, Layout},
+    kernels::{add, add_bias, product, product_of_rows, product_transposed, sum_rows, vectorised},
     norm::{self, Norm},
     parameters::{DILATIONS, TAPS, block},
 };
 use crate::train::network::Parameters;
 
-/// Windows whose gradients one thread sums.
-const PART: usize = 8;
 /// Values that one thread takes at a time.
 const VALUES: usize = 16_384;
 
@@ -48,7 +47,7 @@ impl Block {
 
     /// By the running statistics.
     pub(super) fn apply(self, parameters: &Parameters, input: &[f32]) -> Vec<f32> {
-        let mut values = self.filter(input, parameters.get(self.place()));
+        let mut values = depthwise::forward(self, input, parameters.get(self.place()));
         self.norm().apply(parameters, &mut values);
         let (mut out, _, _) = self.mix(parameters, &values);
         add(&mut out, input);
@@ -57,7 +56,7 @@ impl Block {
 
     /// By the batch's statistics.
     pub(super) fn forward(self, parameters: &mut Parameters, input: Vec<f32>) -> (Vec<f32>, Trace) {
-        let filtered = self.filter(&input, parameters.get(self.place()));
+        let filtered = depthwise::forward(self, &input, parameters.get(self.place()));
         let (normed, norm) = self.norm().forward(parameters, filtered);
         let (mut out, widened, bent) = self.mix(parameters, &normed);
         add(&mut out, &input);
@@ -85,7 +84,7 @@ impl Block {
         gradients.0[matrix + 1] = sum_rows(&wide, 2 * channels);
         let by_norm = product_transposed(&wide, parameters.get(matrix), channels, 2 * channels);
         let filtered = self.norm().backward(parameters, norm, by_norm, gradients);
-        let (mut by_input, filter) = self.filter_back(&input, &filtered, parameters.get(self.place()));
+        let (mut by_input, filter) = depthwise::backward(self, &input, &filtered, parameters.get(self.place()));
         gradients.0[self.place()] = filter;
         add(&mut by_input, output);
         by_input
@@ -105,10 +104,18 @@ impl Block {
         add_bias(&mut out, parameters.get(matrix + 3));
         (out, widened, bent)
     }
+}
 
-    /// Calls `tap` with the places of output, input and tap, for every tap that lies within the window.
+impl Layout for Block {
+    const TAPS: usize = TAPS;
+
+    fn sizes(self, channels: usize) -> (usize, usize) {
+        let values = self.frames * channels;
+        (values, values)
+    }
+
     #[inline(always)]
-    fn taps(self, channels: usize, mut tap: impl FnMut(usize, usize, usize)) {
+    fn walk(self, channels: usize, mut tap: impl FnMut(usize, usize, usize)) {
         let dilation = DILATIONS[self.index];
         let margin = TAPS / 2 * dilation;
         for frame in 0..self.frames {
@@ -119,60 +126,6 @@ impl Block {
                 }
             }
         }
-    }
-
-    fn filter(self, input: &[f32], filter: &[f32]) -> Vec<f32> {
-        let channels = filter.len() / TAPS;
-        let window = self.frames * channels;
-        let mut out = vec![0.0; input.len()];
-        out.par_chunks_mut(window).zip(input.par_chunks(window)).for_each(|(out, input)| {
-            vectorised(|| {
-                self.taps(channels, |to, from, tap| {
-                    let values = input[from..from + channels].iter().zip(&filter[tap..tap + channels]);
-                    for (out, (value, weight)) in out[to..to + channels].iter_mut().zip(values) {
-                        *out += value * weight;
-                    }
-                });
-            });
-        });
-        out
-    }
-
-    /// The gradients of input and filter.
-    fn filter_back(self, input: &[f32], output: &[f32], filter: &[f32]) -> (Vec<f32>, Vec<f32>) {
-        let channels = filter.len() / TAPS;
-        let window = self.frames * channels;
-        let mut by_input = vec![0.0; input.len()];
-        let parts = by_input
-            .par_chunks_mut(PART * window)
-            .zip(input.par_chunks(PART * window))
-            .zip(output.par_chunks(PART * window))
-            .map(|((by_input, input), output)| {
-                let mut by_filter = vec![0.0; filter.len()];
-                let inputs = by_input.chunks_exact_mut(window).zip(input.chunks_exact(window));
-                for ((by_input, input), output) in inputs.zip(output.chunks_exact(window)) {
-                    vectorised(|| {
-                        self.taps(channels, |to, from, tap| {
-                            let output = &output[to..to + channels];
-                            let by_input = &mut by_input[from..from + channels];
-                            for ((by_input, output), weight) in
-                                by_input.iter_mut().zip(output).zip(&filter[tap..tap + channels])
-                            {
-                                *by_input += output * weight;
-                            }
-                            let by_filter = &mut by_filter[tap..tap + channels];
-                            for ((by_filter, output), input) in
-                                by_filter.iter_mut().zip(output).zip(&input[from..from + channels])
-                            {
-                                *by_filter += output * input;
-                            }
-                        });
-                    });
-                }
-                by_filter
-            })
-            .collect();
-        (by_input, sum(parts))
     }
 }
 

@@ -9,6 +9,7 @@ use rayon::prelude::*;
 
 mod block;
 mod channel;
+mod depthwise;
 mod graph;
 mod kernels;
 mod net;

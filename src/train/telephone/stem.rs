@@ -6,7 +6,8 @@
 use rayon::prelude::*;
 
 use super::{
-    kernels::{product, product_of_rows, product_transposed, sum, vectorised},
+    depthwise::{self, Layout},
+    kernels::{product, product_of_rows, product_transposed, sum},
     norm::{self, Norm},
     parameters::{BANDS, KERNEL, STEM_FIRST, STEM_LATER, STEM_TAPS},
 };
@@ -58,7 +59,7 @@ pub(super) fn apply(parameters: &Parameters, windows: &[f32], frames: usize) -> 
     FIRST_NORM.apply(parameters, &mut values);
     for (index, shape) in shapes(parameters, frames).into_iter().enumerate() {
         let place = STEM_LATER[index];
-        let filtered = shape.filter(&values, parameters.get(place));
+        let filtered = depthwise::forward(shape, &values, parameters.get(place));
         values = product(&filtered, parameters.get(place + 1), shape.channels, shape.columns(parameters, index));
         later_norm(index).apply(parameters, &mut values);
     }
@@ -72,7 +73,7 @@ pub(super) fn forward(parameters: &mut Parameters, windows: &[f32], frames: usiz
     let later = shapes(parameters, frames).map(|shape| {
         let index = shape.stride - 1;
         let place = STEM_LATER[index];
-        let filtered = shape.filter(&values, parameters.get(place));
+        let filtered = depthwise::forward(shape, &values, parameters.get(place));
         let mixed = product(&filtered, parameters.get(place + 1), shape.channels, shape.columns(parameters, index));
         let (output, norm) = later_norm(index).forward(parameters, mixed);
         let input = std::mem::replace(&mut values, output);
@@ -97,7 +98,7 @@ pub(super) fn backward(
         let columns = shape.columns(parameters, index);
         gradients.0[place + 1] = product_of_rows(&filtered, &mixed, shape.channels, columns);
         let filtered = product_transposed(&mixed, parameters.get(place + 1), shape.channels, columns);
-        let (input, filter) = shape.filter_back(&input, &filtered, parameters.get(place));
+        let (input, filter) = depthwise::backward(shape, &input, &filtered, parameters.get(place));
         gradients.0[place] = filter;
         gradient = input;
     }
@@ -173,13 +174,20 @@ impl Shape {
     fn columns(self, parameters: &Parameters, index: usize) -> usize {
         parameters.get(STEM_LATER[index] + 2).len()
     }
+}
 
-    /// Calls `tap` with the places of output, input and tap, for every tap that lies within the window.
+impl Layout for Shape {
+    const TAPS: usize = STEM_TAPS * STEM_TAPS;
+
+    fn sizes(self, channels: usize) -> (usize, usize) {
+        (self.frames * self.bands * channels, self.frames_out() * self.bands_out() * channels)
+    }
+
     #[inline(always)]
-    fn taps(self, mut tap: impl FnMut(usize, usize, usize)) {
+    fn walk(self, channels: usize, mut tap: impl FnMut(usize, usize, usize)) {
         for frame in 0..self.frames_out() {
             for band in 0..self.bands_out() {
-                let out = (frame * self.bands_out() + band) * self.channels;
+                let out = (frame * self.bands_out() + band) * channels;
                 for along in 0..STEM_TAPS {
                     let Some(from) = (frame * self.stride + along).checked_sub(1).filter(|&from| from < self.frames)
                     else {
@@ -188,69 +196,11 @@ impl Shape {
                     for across in 0..STEM_TAPS {
                         // The last tap of the last band lies within: bands are even in number.
                         let Some(at) = (2 * band + across).checked_sub(1) else { continue };
-                        let input = (from * self.bands + at) * self.channels;
-                        tap(out, input, (along * STEM_TAPS + across) * self.channels);
+                        let input = (from * self.bands + at) * channels;
+                        tap(out, input, (along * STEM_TAPS + across) * channels);
                     }
                 }
             }
         }
-    }
-
-    fn filter(self, input: &[f32], filter: &[f32]) -> Vec<f32> {
-        let channels = self.channels;
-        let (window_in, window_out) = self.sizes();
-        let mut out = vec![0.0; input.len() / window_in * window_out];
-        out.par_chunks_mut(window_out).zip(input.par_chunks(window_in)).for_each(|(out, input)| {
-            vectorised(|| {
-                self.taps(|to, from, tap| {
-                    let values = input[from..from + channels].iter().zip(&filter[tap..tap + channels]);
-                    for (out, (value, weight)) in out[to..to + channels].iter_mut().zip(values) {
-                        *out += value * weight;
-                    }
-                });
-            });
-        });
-        out
-    }
-
-    /// The gradients of input and filter.
-    fn filter_back(self, input: &[f32], output: &[f32], filter: &[f32]) -> (Vec<f32>, Vec<f32>) {
-        let channels = self.channels;
-        let (window_in, window_out) = self.sizes();
-        let mut by_input = vec![0.0; input.len()];
-        let parts = by_input
-            .par_chunks_mut(PART * window_in)
-            .zip(input.par_chunks(PART * window_in))
-            .zip(output.par_chunks(PART * window_out))
-            .map(|((by_input, input), output)| {
-                let mut by_filter = vec![0.0; filter.len()];
-                let inputs = by_input.chunks_exact_mut(window_in).zip(input.chunks_exact(window_in));
-                for ((by_input, input), output) in inputs.zip(output.chunks_exact(window_out)) {
-                    vectorised(|| {
-                        self.taps(|to, from, tap| {
-                            let output = &output[to..to + channels];
-                            let by_input = &mut by_input[from..from + channels];
-                            for ((by_input, output), weight) in
-                                by_input.iter_mut().zip(output).zip(&filter[tap..tap + channels])
-                            {
-                                *by_input += output * weight;
-                            }
-                            let by_filter = &mut by_filter[tap..tap + channels];
-                            for ((by_filter, output), input) in
-                                by_filter.iter_mut().zip(output).zip(&input[from..from + channels])
-                            {
-                                *by_filter += output * input;
-                            }
-                        });
-                    });
-                }
-                by_filter
-            })
-            .collect();
-        (by_input, sum(parts))
-    }
-
-    fn sizes(self) -> (usize, usize) {
-        (self.frames * self.bands * self.channels, self.frames_out() * self.bands_out() * self.channels)
     }
 }

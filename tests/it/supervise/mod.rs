@@ -11,7 +11,7 @@ use undertone::{
     },
 };
 
-use crate::harness::{Call, Harness, connect, customer, voice, within};
+use crate::harness::{ALWAYS, Call, Harness, connect, customer, voice, within};
 
 mod acts;
 mod crowd;
@@ -19,17 +19,6 @@ mod lists;
 mod nodes;
 mod registers;
 mod watches;
-
-/// Fires as soon as anything is scored, whatever it is, and again soon after it was over.
-pub(crate) const ALWAYS: &str = "
-    [[rule]]
-    name = 'always'
-    emotions = ['angry', 'disgust', 'fear', 'happy', 'neutral', 'sad']
-    enter = 0.9
-    min_speech_seconds = 0.0
-    min_windows = 1
-    grace_seconds = 0.0
-";
 
 /// A supervisor's client.
 pub(crate) type Client = SupervisionServiceClient<Channel>;

@@ -12,9 +12,9 @@ use undertone::{
     },
 };
 
-use super::{ALWAYS, Client, Watcher, acknowledge, from, tagged, tags};
+use super::{Client, Watcher, acknowledge, from, tagged, tags};
 use crate::{
-    harness::{Call, Harness, connect, voice, within},
+    harness::{ALWAYS, Call, Harness, connect, voice, within},
     nats::Nats,
     startup::Program,
 };
