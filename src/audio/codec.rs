@@ -43,6 +43,17 @@ impl Encoding {
             Self::Mulaw | Self::Alaw => 1,
         }
     }
+
+    /// The largest magnitude that can be written on both sides of 0, in samples of ±1.
+    pub fn full_scale(self) -> f32 {
+        let linear = match self {
+            Self::Linear16 => 32_767.0,
+            // The last of the eighth segment, G.711 tables 2 and 1, shifted to 16 bits.
+            Self::Mulaw => 32_124.0,
+            Self::Alaw => 32_256.0,
+        };
+        linear / FULL_SCALE
+    }
 }
 
 impl Decoder {
@@ -185,6 +196,16 @@ mod tests {
             assert_eq!(mulaw * FULL_SCALE, mulaw_by_the_book(code) as f32, "µ-law code {code:#x}");
             assert_eq!(alaw * FULL_SCALE, alaw_by_the_book(code) as f32, "A-law code {code:#x}");
         }
+    }
+
+    #[test]
+    fn full_scale_is_the_largest_code() {
+        for encoding in [Encoding::Mulaw, Encoding::Alaw] {
+            let codes: Vec<u8> = (0..=u8::MAX).collect();
+            let largest = decode(encoding, &codes).into_iter().fold(0.0, f32::max);
+            assert_eq!(encoding.full_scale(), largest, "{encoding:?}");
+        }
+        assert_eq!(Encoding::Linear16.full_scale(), decode(Encoding::Linear16, &i16::MAX.to_le_bytes())[0]);
     }
 
     #[test]

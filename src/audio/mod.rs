@@ -5,6 +5,7 @@
 pub mod codec;
 pub mod file;
 pub mod gate;
+pub mod level;
 pub mod resample;
 mod riff;
 

@@ -7,6 +7,7 @@ use zeroize::Zeroizing;
 use super::{
     Chunk, Control, EndReason, Options, Output, Resumption, WindowId,
     leg::Leg,
+    measure::{Measure, Worked},
     timeline::{Before, Placement, Timeline},
 };
 use crate::{
@@ -31,6 +32,7 @@ pub struct Call {
     last_message: Instant,
     next_status: Instant,
     split_samples: u64,
+    measure: Measure,
     phase: Phase,
 }
 
@@ -53,6 +55,7 @@ impl Call {
             last_message: now,
             next_status: now + options.status_interval,
             split_samples: 0,
+            measure: Measure::new(options.encoding, options.sample_rate_hz, options.legs.len()),
             phase: Phase::Open,
             options,
         })
@@ -70,6 +73,18 @@ impl Call {
     pub fn lend(mut self, buffers: &Buffers) -> Self {
         self.legs.iter_mut().for_each(|leg| leg.lend(buffers));
         self
+    }
+
+    /// Tells what its work takes ([`Output::Spent`]), by this clock, the same that `now` comes from. Nothing that it decides depends on it.
+    #[must_use]
+    pub fn timed_by(mut self, clock: fn() -> Instant) -> Self {
+        self.measure.clock = Some(clock);
+        self
+    }
+
+    /// When the last chunk was worked on, where it is timed; told once.
+    pub fn take_worked(&mut self) -> Option<Worked> {
+        self.measure.take_worked()
     }
 
     /// Whether it takes more in.
@@ -110,7 +125,9 @@ impl Call {
             plane.clear();
         }
         self.decoder.push(chunk.data, &mut self.planes);
-        for (leg, plane) in self.legs.iter_mut().zip(self.planes.iter()) {
+        let decoded = self.measure.read();
+        let of_legs = self.planes.iter().zip(&mut self.measure.meters);
+        for (leg, (plane, meter)) in self.legs.iter_mut().zip(of_legs) {
             match before {
                 Before::Nothing => {}
                 Before::Start(position) => leg.skip(position),
@@ -119,8 +136,12 @@ impl Call {
             }
             leg.discard(skip);
             let fresh = usize::try_from(skip).map_or(&[][..], |skip| &plane[skip..]);
+            if leg.listens() {
+                meter.push(fresh, |block| self.outputs.push_back(Output::Level(block)));
+            }
             leg.push(fresh, now, &mut self.outputs);
         }
+        self.measure.count(samples as u64, now, decoded, &mut self.outputs);
     }
 
     /// Changes the state of one leg, or of all.

@@ -7,7 +7,7 @@
 //!
 //! | state | input | next | outputs |
 //! |---|---|---|---|
-//! | open | `push`, `control`, `apply` | open | windows, events, alerts |
+//! | open | `push`, `control`, `apply` | open | windows, events, alerts, levels, what was spent |
 //! | open | `acknowledge`, `snooze`, a snooze's end by `tick` | open | an alert |
 //! | open | `tick` after the status interval | open | a status |
 //! | open | `tick` after the idle time-out | closing | as `close` |
@@ -18,6 +18,7 @@
 
 mod leg;
 mod machine;
+mod measure;
 mod options;
 mod output;
 #[cfg(test)]
@@ -25,5 +26,6 @@ mod tests;
 mod timeline;
 
 pub use machine::Call;
+pub use measure::{Spent, Worked};
 pub use options::{Chunk, Control, LegOptions, Options};
 pub use output::{Alert, EndReason, Event, LegStatus, Output, Resumption, Summary, WindowId};

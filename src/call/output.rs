@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::Spent;
 use crate::{
+    audio::level::Block,
     decision::{self, Judgement, Share},
     features::NotScored,
 };
@@ -65,6 +67,10 @@ pub enum Output {
         /// `[frames, values]`.
         window: Vec<f32>,
     },
+    /// How loud half a second of one leg was that is listened to.
+    Level(Block),
+    /// What half a second of audio took; only of a call that is timed.
+    Spent(Spent),
     /// One decision.
     Event(Event),
     /// An alert rose, changed or ended.

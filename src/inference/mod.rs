@@ -71,6 +71,8 @@ pub struct Metrics {
     pub buffer_bytes: Gauge,
     /// From when a window was handed in until its batch is run.
     pub queue_wait_seconds: Histogram,
+    /// Time that the windows of a batch take to be put together.
+    pub gather_seconds: Histogram,
     /// Windows in a batch.
     pub batch_windows: Histogram,
     /// Time a batch takes.
@@ -173,6 +175,7 @@ impl Default for Metrics {
             queue_windows: Gauge::noop(),
             buffer_bytes: Gauge::noop(),
             queue_wait_seconds: Histogram::noop(),
+            gather_seconds: Histogram::noop(),
             batch_windows: Histogram::noop(),
             run_seconds: Histogram::noop(),
             scored_total: Counter::noop(),

@@ -169,6 +169,7 @@ impl Thread<'_> {
     /// Runs a batch and answers it; where it fails as a whole, window by window. Stopping, it answers what is left of it first.
     fn run_batch(&mut self, batch: Vec<Due<Request>>) -> Result<(), Stopped> {
         let metrics = &self.shared.metrics;
+        let taken = Instant::now();
         metrics.batch_windows.record(batch.len() as f64);
         let span = tracing::debug_span!("inference", windows = batch.len());
         for due in &batch {
@@ -181,6 +182,7 @@ impl Thread<'_> {
             let mut gathered = std::mem::take(&mut self.gathered);
             gathered.clear();
             requests.iter().for_each(|request| gathered.extend_from_slice(&request.window));
+            metrics.gather_seconds.record(taken.elapsed());
             let outcome = self.run_windows(&gathered, requests.len());
             self.gathered = gathered;
             match outcome {
@@ -197,6 +199,8 @@ impl Thread<'_> {
                 }
                 Run::Stopped(stopped) => return self.stop(requests, stopped),
             }
+        } else {
+            metrics.gather_seconds.record(taken.elapsed());
         }
         let mut requests = requests.into_iter();
         while let Some(request) = requests.next() {

@@ -65,8 +65,8 @@ impl Driver {
     }
 
     pub(super) fn push(&mut self, chunk: Chunk<'_>) {
-        let now = Instant::now();
         self.call.set_rules(&self.rules.load());
+        let now = Instant::now();
         if chunk.data.len() > self.big_chunk_bytes {
             tokio::task::block_in_place(|| self.call.push(chunk, now));
         } else {
@@ -128,6 +128,18 @@ impl Driver {
                     self.windows.push(Box::pin(async move { (id, answer.await) }));
                     continue;
                 }
+                Output::Level(block) => {
+                    let metrics = &self.engine.metrics;
+                    metrics.input_level_dbfs.record(block.level_dbfs);
+                    metrics.input_samples_total.increment(u64::from(block.samples));
+                    metrics.input_clipped_total.increment(u64::from(block.clipped));
+                    continue;
+                }
+                Output::Spent(spent) => {
+                    self.engine.metrics.stages.decode.record(spent.decode);
+                    self.engine.metrics.stages.features.record(spent.features);
+                    continue;
+                }
                 Output::Event(event) => Told::Event(event),
                 Output::Alert(alert) => Told::Alert(alert),
                 Output::Status(legs) => Told::Status(legs),
@@ -142,7 +154,9 @@ impl Driver {
     pub(super) async fn answer(&mut self) {
         let Some((id, outcome)) = self.windows.next().await else { return std::future::pending().await };
         self.failed |= matches!(outcome, Outcome::Failed(_)) && self.engine.inference.failure().is_some();
-        self.call.apply(id, outcome, Instant::now());
+        let now = Instant::now();
+        self.call.apply(id, outcome, now);
+        self.engine.metrics.stages.decision.record(now.elapsed());
         if self.failed {
             self.call.close(EndReason::Failed, Instant::now());
         }

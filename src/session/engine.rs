@@ -179,9 +179,10 @@ fn inference_metrics(metrics: &ModelMetrics) -> inference::Metrics {
     inference::Metrics {
         queue_windows: metrics.queue_windows.clone(),
         buffer_bytes: metrics.buffer_bytes.clone(),
-        queue_wait_seconds: metrics.queue_wait_seconds.clone(),
+        queue_wait_seconds: metrics.stages.queue.clone(),
+        gather_seconds: metrics.stages.batch.clone(),
         batch_windows: metrics.batch_windows.clone(),
-        run_seconds: metrics.inference_seconds.clone(),
+        run_seconds: metrics.stages.inference.clone(),
         scored_total: metrics.scored_total.clone(),
         shed_total: metrics.shed_total.clone(),
         cancelled_total: metrics.cancelled_total.clone(),

@@ -121,7 +121,10 @@ impl Sessions {
         };
         let bytes_per_second =
             request.encoding.bytes_per_sample() * request.sample_rate_hz as usize * request.legs.len();
-        let call = Call::new(options, Instant::now())?.put_off_by(put_off_samples).lend(engine.inference.buffers());
+        let call = Call::new(options, Instant::now())?
+            .put_off_by(put_off_samples)
+            .lend(engine.inference.buffers())
+            .timed_by(Instant::now);
         let live = self.metrics().live(request.legs.len(), load, call.bytes());
         let rules = Arc::clone(&self.shared.rules);
         let first_leg = self.number_legs(request.legs.len());

@@ -288,6 +288,7 @@ fn measure(event: &Event, engine: &Engine, metrics: &Metrics) {
         Ok(judgement) => {
             let label = judgement.label.map_or(metrics::UNCERTAIN, |label| &engine.model.manifest.labels[label]);
             engine.metrics.events_total.increment(label);
+            engine.metrics.confidence_ratio.record(judgement.confidence);
             metrics.processing_latency_seconds.record(event.processing_latency.as_secs_f64());
         }
         Err(reason) => metrics.not_scored_total.increment(not_scored(*reason)),

@@ -10,12 +10,14 @@ use metrics::{Counter, Gauge, Histogram, Key, KeyName, Label, Level, Metadata, R
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusRecorder};
 
 mod journal;
+mod model;
 pub mod process;
 mod reload;
 mod supervision;
 mod webhook;
 
 pub use journal::{ENTRY_KINDS, JOURNAL_FAILURES, JournalMetrics};
+pub use model::{ModelMetrics, STAGES, Stages, UNCERTAIN};
 pub use reload::{RELOAD_RESULTS, ReloadMetrics};
 pub use supervision::SupervisionMetrics;
 pub use webhook::{POSTS_RESULTS, WebhookMetrics};
@@ -29,19 +31,12 @@ const LOAD: &str = "undertone_load_windows_per_second";
 const LOAD_LIMIT: &str = "undertone_load_limit_windows_per_second";
 const CALLS_ENDED: &str = "undertone_calls_ended_total";
 const CALLS_REFUSED: &str = "undertone_calls_refused_total";
-const EVENTS: &str = "undertone_events_total";
 const NOT_SCORED: &str = "undertone_not_scored_total";
 const EVENTS_DROPPED: &str = "undertone_events_dropped_total";
 const AUDIO_RECEIVED: &str = "undertone_audio_received_seconds_total";
 const PROCESSING_LATENCY: &str = "undertone_processing_latency_seconds";
 const ALERTS: &str = "undertone_alerts_total";
 const CLASSIFICATIONS: &str = "undertone_classifications_total";
-const WINDOWS: &str = "undertone_windows_total";
-const QUEUE: &str = "undertone_queue_windows";
-const BUFFERS: &str = "undertone_window_buffers_bytes";
-const QUEUE_WAIT: &str = "undertone_queue_wait_seconds";
-const BATCH: &str = "undertone_batch_windows";
-const INFERENCE: &str = "undertone_inference_seconds";
 
 /// Why a call ended.
 pub const END_REASONS: [&str; 10] = [
@@ -73,19 +68,11 @@ pub const NOT_SCORED_REASONS: [&str; 12] = [
     "OVERLOADED",
     "FAILED",
 ];
-/// The label of an emotion event whose confidence is too low for any of the model's.
-pub const UNCERTAIN: &str = "uncertain";
 /// What becomes of an alert.
 pub const ALERT_STATES: [&str; 4] = ["FIRING", "ACKNOWLEDGED", "SNOOZED", "RESOLVED"];
-/// What became of a window.
-const WINDOW_OUTCOMES: [&str; 4] = ["scored", "shed", "cancelled", "failed"];
 
 /// Around the promise of an event within a fraction of a stride; beyond 5 s nobody waits.
 const LATENCY_BUCKETS: [f64; 12] = [0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 3.0, 5.0];
-/// A window of the thesis's network takes 0.15 ms, a full batch about 1.4 ms (ONNX Runtime, one core).
-const INFERENCE_BUCKETS: [f64; 11] = [0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.2, 1.0];
-/// Powers of two, as batches are commonly set.
-const BATCH_BUCKETS: [f64; 7] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0];
 
 /// What is measured of calls. Made once a server.
 pub struct Metrics {
@@ -125,30 +112,6 @@ pub struct Metrics {
     pub supervision: SupervisionMetrics,
 }
 
-/// What is measured of one model. Made once a model in service.
-pub struct ModelMetrics {
-    /// Emotion events by the model's labels and [`UNCERTAIN`].
-    pub events_total: Counters,
-    /// Windows that wait.
-    pub queue_windows: Gauge,
-    /// Memory kept for windows to come.
-    pub buffer_bytes: Gauge,
-    /// From the handing in of a window to the run of its batch.
-    pub queue_wait_seconds: Histogram,
-    /// Windows in a batch.
-    pub batch_windows: Histogram,
-    /// Time a batch takes.
-    pub inference_seconds: Histogram,
-    /// Windows answered with logits.
-    pub scored_total: Counter,
-    /// Windows given up for fresher ones.
-    pub shed_total: Counter,
-    /// Windows whose call had gone before they were run.
-    pub cancelled_total: Counter,
-    /// Windows answered with a failure.
-    pub failed_total: Counter,
-}
-
 /// One counter for each value of a label.
 #[derive(Clone)]
 pub struct Counters(Vec<(String, Counter)>);
@@ -164,11 +127,12 @@ pub struct Seconds {
 
 /// A recorder of its own for one server, with the buckets of every histogram.
 pub fn recorder() -> PrometheusRecorder {
-    let buckets: [(&str, &[f64]); 5] = [
+    let buckets: [(&str, &[f64]); 6] = [
         (PROCESSING_LATENCY, &LATENCY_BUCKETS),
-        (QUEUE_WAIT, &LATENCY_BUCKETS),
-        (INFERENCE, &INFERENCE_BUCKETS),
-        (BATCH, &BATCH_BUCKETS),
+        (model::STAGE, &model::STAGE_BUCKETS),
+        (model::BATCH, &model::BATCH_BUCKETS),
+        (model::CONFIDENCE, &model::CONFIDENCE_BUCKETS),
+        (model::INPUT_LEVEL, &model::INPUT_LEVEL_BUCKETS),
         (journal::APPEND, &journal::APPEND_BUCKETS),
     ];
     let mut builder = PrometheusBuilder::new();
@@ -228,29 +192,6 @@ impl Metrics {
     /// Takes durations of received audio.
     pub fn audio_received(&self) -> Seconds {
         Seconds { counter: self.audio_received_seconds_total.clone(), rest: Duration::ZERO }
-    }
-}
-
-impl ModelMetrics {
-    /// All handles for the model of this name, with these labels.
-    pub fn new(recorder: &dyn Recorder, name: &str, labels: &[String]) -> Self {
-        let from = Registration { recorder, model: Some(name) };
-        let labels: Vec<&str> = labels.iter().map(String::as_str).chain([UNCERTAIN]).collect();
-        let window = |outcome| from.labelled_counter(WINDOWS, &[Label::new("outcome", outcome)]);
-        from.recorder.describe_counter(KeyName::from(WINDOWS), None, "Windows, by what became of them.".into());
-        let [scored_total, shed_total, cancelled_total, failed_total] = WINDOW_OUTCOMES.map(window);
-        Self {
-            events_total: from.counters(EVENTS, "Emotion events.", "label", &labels),
-            queue_windows: from.gauge(QUEUE, "Windows that wait for the model."),
-            buffer_bytes: from.gauge(BUFFERS, "Memory kept for windows to come, told when nothing waits."),
-            queue_wait_seconds: from.histogram(QUEUE_WAIT, "How long a window waited for the model."),
-            batch_windows: from.histogram(BATCH, "Windows in a batch."),
-            inference_seconds: from.histogram(INFERENCE, "Time a batch takes."),
-            scored_total,
-            shed_total,
-            cancelled_total,
-            failed_total,
-        }
     }
 }
 
@@ -334,6 +275,17 @@ impl Registration<'_> {
         self.recorder.describe_histogram(KeyName::from(name), None, help.into());
         self.recorder.register_histogram(&self.key(name, &[]), &METADATA)
     }
+
+    fn histograms<const N: usize>(
+        &self,
+        name: &'static str,
+        help: &'static str,
+        label: &'static str,
+        values: [&'static str; N],
+    ) -> [Histogram; N] {
+        self.recorder.describe_histogram(KeyName::from(name), None, help.into());
+        values.map(|value| self.recorder.register_histogram(&self.key(name, &[Label::new(label, value)]), &METADATA))
+    }
 }
 
 #[cfg(test)]
@@ -385,10 +337,16 @@ mod tests {
     fn histograms_have_buckets_and_models_a_label() {
         let recorder = recorder();
         let model = ModelMetrics::new(&recorder, "m", &["angry".to_owned()]);
-        model.inference_seconds.record(0.0003);
+        model.stages.inference.record(0.0003);
+        model.confidence_ratio.record(0.45);
+        model.input_level_dbfs.record(-27.5);
         model.events_total.increment(UNCERTAIN);
         let text = recorder.handle().render();
-        assert!(line(&text, "undertone_inference_seconds_bucket{model=\"m\",le=\"0.0005\"}").ends_with(" 1"));
+        let stage = "undertone_stage_seconds_bucket{model=\"m\",stage=\"inference\",le";
+        assert!(line(&text, &format!("{stage}=\"0.0002\"}}")).ends_with(" 0"));
+        assert!(line(&text, &format!("{stage}=\"0.0005\"}}")).ends_with(" 1"));
+        assert!(line(&text, "undertone_event_confidence_ratio_bucket{model=\"m\",le=\"0.5\"}").ends_with(" 1"));
+        assert!(line(&text, "undertone_input_level_dbfs_bucket{model=\"m\",le=\"-25\"}").ends_with(" 1"));
         assert!(line(&text, "undertone_events_total{model=\"m\",label=\"uncertain\"}").ends_with(" 1"));
         assert!(line(&text, "undertone_events_total{model=\"m\",label=\"angry\"}").ends_with(" 0"));
     }

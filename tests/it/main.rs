@@ -33,6 +33,7 @@ mod reload;
 mod resume;
 mod roles;
 mod slow_reader;
+mod stages;
 mod startup;
 mod supervise;
 mod two_clients;
