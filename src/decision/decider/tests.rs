@@ -2,6 +2,8 @@
 
 use super::*;
 
+mod promises;
+
 fn rules(text: &str) -> Arc<Rules> {
     Arc::new(Rules::parse(text).unwrap())
 }

@@ -5,6 +5,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::decision::rules::Rules;
 
+mod promises;
+
 fn rule(values: &str) -> Arc<Rule> {
     let text = format!("[[rule]]\nname = 'anger'\nemotions = ['angry']\nenter = 0.5\nleave = 0.3\n{values}");
     Arc::clone(&Rules::parse(&text).unwrap().rules[0])
