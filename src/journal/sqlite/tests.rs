@@ -10,6 +10,8 @@ use crate::{
     telemetry::metrics::{JournalMetrics, recorder},
 };
 
+mod layouts;
+
 /// A folder of its own, and the file in it.
 struct Folder {
     dir: tempfile::TempDir,
