@@ -5,11 +5,11 @@ use std::{
     path::PathBuf,
     process::{Child, Command, Stdio},
     sync::Once,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use undertone::{
-    journal::{EngineKind, Error, Journal, Options, Query},
+    journal::{Audit, Draft, EngineKind, Error, Journal, Kind, Options, Query, Record, Scope},
     telemetry::metrics::{JournalMetrics, recorder},
 };
 
@@ -180,6 +180,55 @@ async fn a_stream_that_is_no_journal_is_left_alone() {
     context.create_stream(config("LATER", "journal of Undertone, layout 7")).await.unwrap();
     let error = refusal(&Options { stream: "LATER".to_owned(), ..nats.options() }).await;
     assert!(matches!(error, Error::Newer { actual: 7, .. }), "{error}");
+}
+
+/// Neither a deletion of ours nor a client with every right on the streams but to delete them takes an audit entry away.
+#[tokio::test(flavor = "multi_thread")]
+async fn audit_entries_outlive_every_purge() {
+    let Some(nats) = Nats::start() else { return };
+    let journal = open(&nats.options()).await;
+    journal.append(vec![timeline("gone"), timeline("gone"), timeline("kept")]).await.unwrap();
+    let deleted = |call_id: &str| {
+        let (call_id, actor, reason) = (call_id.to_owned(), "officer".to_owned(), "he asked".to_owned());
+        Draft::new(SystemTime::now(), Record::Audit(Audit::CallDeleted { call_id, actor, reason, entries: 0 }))
+    };
+    // Deleted twice, as if it were asked again: what was said the first time stays.
+    for expected in [2, 0] {
+        assert_eq!(journal.purge(Scope::Call("gone".to_owned()), deleted("gone")).await, Ok(expected));
+    }
+    let audits = Query { kinds: vec![Kind::Audit], ..Query::default() };
+    assert_eq!(journal.read_all(audits.clone()).await.unwrap().len(), 2);
+    assert_eq!(journal.call("kept").await.unwrap().len(), 1);
+
+    let context = async_nats::jetstream::new(async_nats::connect(nats.url()).await.unwrap());
+    let copied = async || context.get_stream("UNDERTONE_AUDIT").await.unwrap().cached_info().state.messages;
+    eventually!(copied().await, 2);
+    let audit = context.get_stream("UNDERTONE_AUDIT").await.unwrap();
+    let told = audit.get_raw_message(1).await.unwrap();
+    let told = String::from_utf8(told.payload.to_vec()).unwrap();
+    assert!(told.contains("call_deleted") && told.contains("officer") && told.contains("\"entries\":2"), "{told}");
+    assert!(audit.purge().await.is_err(), "the stream can be purged");
+    assert!(audit.delete_message(1).await.is_err(), "a message can be deleted");
+    let loosened = async_nats::jetstream::stream::Config {
+        deny_purge: false,
+        deny_delete: false,
+        ..audit.cached_info().config.clone()
+    };
+    assert!(context.update_stream(loosened).await.is_err(), "the stream can be made to be purged");
+    let entries = context.get_stream("UNDERTONE").await.unwrap();
+    assert!(entries.delete_message(1).await.is_err(), "an entry of the journal can be deleted by its place");
+    // All of the journal goes, the copy stays, and goes on.
+    entries.purge().await.unwrap();
+    assert_eq!(journal.read_all(Query::default()).await.unwrap(), []);
+    assert_eq!(journal.purge(Scope::Call("kept".to_owned()), deleted("kept")).await, Ok(0));
+    eventually!(copied().await, 3);
+    journal.close().await;
+
+    // A stream of that name which somebody made otherwise is not taken for it.
+    let config = async_nats::jetstream::stream::Config { name: "LOOSE_AUDIT".to_owned(), ..Default::default() };
+    context.create_stream(config).await.unwrap();
+    let error = refusal(&Options { stream: "LOOSE".to_owned(), ..nats.options() }).await;
+    assert!(error.to_string().contains("LOOSE_AUDIT") && error.to_string().contains("journal.stream"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

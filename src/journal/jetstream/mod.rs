@@ -2,7 +2,8 @@
 //!
 //! An entry is one message: published with its id as `Nats-Msg-Id`, so that publishing it again within the duplicate window changes
 //! nothing, and acknowledged when the stream has it. The message's place in the stream is the entry's sequence. Its subject holds
-//! kind, call, leg and speaker, so that a call is purged by subject (see [`subject`]).
+//! kind, call, leg and speaker, so that a call is purged by subject (see [`subject`]). Audit entries are copied by the server into a
+//! stream that cannot be purged.
 //!
 //! The connection is made again by itself for as long as it takes; what is asked meanwhile fails after [`PATIENCE`] and can be asked
 //! again.
@@ -78,6 +79,7 @@ impl Jetstream {
             .build(client.clone());
         let subjects = Subjects::of_stream(&options.stream);
         let stream = stream::find_or_make(&context, options, &subjects, &url).await?;
+        stream::keep_audits(&context, options, &subjects, &url).await?;
         let (marks, replicas) = (format!("{}_MARKS", options.stream), options.replicas);
         let link = Link { context, stream, subjects, marks, replicas, url };
         let closing = CancellationToken::new();

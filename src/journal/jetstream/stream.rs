@@ -7,7 +7,7 @@ use async_nats::{
     jetstream::{
         self, ErrorCode,
         context::GetStreamErrorKind,
-        stream::{Config, DiscardPolicy, StorageType, Stream},
+        stream::{Config, DiscardPolicy, Source, StorageType, Stream},
     },
 };
 
@@ -98,6 +98,39 @@ pub(super) async fn find_or_make(
         Err(error) => return Err(refused(chain(&error))),
     }
     context.get_stream_no_info(name).await.map_err(|error| refused(chain(&error)))
+}
+
+/// A second stream beside the journal's, into which the NATS server copies every audit entry by itself, and from which it deletes
+/// none, whoever asks. The journal's own must be purged of calls; what must stay known of them stays here even where somebody purges it
+/// of everything.
+pub(super) async fn keep_audits(
+    context: &jetstream::Context,
+    options: &Options,
+    subjects: &Subjects,
+    url: &str,
+) -> Result<(), Error> {
+    let refused = |problem| Error::Unreachable { url: url.to_owned(), problem };
+    let source = Source { name: options.stream.clone(), filter_subject: Some(subjects.audit()), ..Source::default() };
+    let config = Config {
+        name: format!("{}_AUDIT", options.stream),
+        description: Some("audit entries of Undertone's journal; none can be deleted".to_owned()),
+        sources: Some(vec![source]),
+        storage: StorageType::File,
+        num_replicas: options.replicas,
+        deny_delete: true,
+        deny_purge: true,
+        ..Config::default()
+    };
+    let name = config.name.clone();
+    let stream = context.get_or_create_stream(config).await.map_err(|error| refused(chain(&error)))?;
+    let found = &stream.cached_info().config;
+    if !(found.deny_delete && found.deny_purge) {
+        let problem = format!(
+            "its stream {name:?} can be purged, and so cannot keep audit entries; set journal.stream to another name"
+        );
+        return Err(refused(problem));
+    }
+    Ok(())
 }
 
 fn is_not_found(kind: &GetStreamErrorKind) -> bool {

@@ -32,7 +32,8 @@ impl Subjects {
         format!("{}.live", self.prefix)
     }
 
-    fn audit(&self) -> String {
+    /// Where audit entries are published.
+    pub(super) fn audit(&self) -> String {
         format!("{}.audit", self.prefix)
     }
 
