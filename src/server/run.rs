@@ -60,6 +60,7 @@ impl Listening {
             tokio::spawn(self.sessions.journal().clone().keep_expiring(closing.clone())),
             tokio::spawn(self.sessions.clone().follow_actions(closing.clone())),
             tokio::spawn(self.sessions.clone().keep_company(closing.clone())),
+            tokio::spawn(self.sessions.clone().speak_for_the_dead(closing.clone())),
             tokio::spawn(self.sessions.clone().keep_forgetting(closing.clone())),
             tokio::spawn(self.sessions.clone().tell_lost_calls(self.node, self.started, closing.clone())),
         ];

@@ -3,10 +3,13 @@
 //! Every server tells its calls once a [`BEAT`], in as many messages as it takes; a picture of another server is taken over when all
 //! messages of a beat are there, and forgotten when that server says that it goes, or says nothing for [`GONE`]. What is heard is
 //! understood only when somebody looks.
+//!
+//! A beat is a lease too: a server that has said nothing for [`LEASE_BEATS`] of our own beats is taken for dead, and others may speak for
+//! it. Silence is counted in our beats that came back to us, so that a NATS server which is away makes nobody dead.
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -20,7 +23,10 @@ use super::{CallView, Sessions};
 use crate::journal::Wire;
 
 /// Time between two tellings.
-const BEAT: Duration = Duration::from_secs(1);
+pub(super) const BEAT: Duration = Duration::from_secs(1);
+
+/// A lease, in beats: three times as long as a picture lasts, for what is said of the dead is not taken back.
+pub(super) const LEASE_BEATS: u32 = 15;
 
 /// After so long without a whole beat a server is taken for dead: four may be lost.
 const GONE: Duration = Duration::from_secs(5);
@@ -36,6 +42,17 @@ const AGAIN: Duration = Duration::from_millis(500);
 pub(super) struct Peers {
     /// By the run of the server, which no other run has.
     heard: Mutex<HashMap<String, Peer>>,
+    leases: Mutex<Leases>,
+}
+
+/// Who was heard of, in time counted by our own beats.
+#[derive(Default)]
+struct Leases {
+    own_beats: u32,
+    /// By the server's name: our beat after which it was heard last.
+    heard: HashMap<String, u32>,
+    /// Whether those that were never heard have had their time.
+    surveyed: bool,
 }
 
 /// What others told last, and who they are.
@@ -131,6 +148,7 @@ impl Peers {
         let Some((head, calls)) = opened(message) else {
             return tracing::warn!("another server told something that cannot be understood; run one version on all");
         };
+        self.leases().hear(&head, own);
         if head.run == own {
             return;
         }
@@ -156,6 +174,20 @@ impl Peers {
         }
     }
 
+    /// Whether a server has fallen silent since this was asked last, or, once, may have been silent before we listened.
+    pub(super) fn somebody_fell_silent(&self) -> bool {
+        self.leases().somebody_fell_silent()
+    }
+
+    /// Whether this server's lease is over.
+    pub(super) fn is_silent(&self, node: &str) -> bool {
+        self.leases().is_silent(node)
+    }
+
+    fn leases(&self) -> MutexGuard<'_, Leases> {
+        self.leases.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// What those told last that have told of themselves of late.
     pub(super) fn others(&self, now: Instant) -> Others {
         let mut others = Others::default();
@@ -168,6 +200,32 @@ impl Peers {
         }
         others.nodes.sort_unstable();
         others
+    }
+}
+
+impl Leases {
+    fn hear(&mut self, head: &Head, own: &str) {
+        if head.run == own {
+            self.own_beats += u32::from(head.part == 0);
+        } else if head.gone {
+            // It has told how everything ended.
+            self.heard.remove(&head.node);
+        } else {
+            self.heard.insert(head.node.clone(), self.own_beats);
+        }
+    }
+
+    fn somebody_fell_silent(&mut self) -> bool {
+        let (own_beats, before) = (self.own_beats, self.heard.len());
+        self.heard.retain(|_, last| own_beats - *last < LEASE_BEATS);
+        let survey = !self.surveyed && own_beats >= LEASE_BEATS;
+        self.surveyed |= survey;
+        survey || self.heard.len() < before
+    }
+
+    fn is_silent(&self, node: &str) -> bool {
+        let since = self.own_beats - self.heard.get(node).copied().unwrap_or_default();
+        since >= LEASE_BEATS
     }
 }
 
@@ -259,6 +317,33 @@ mod tests {
         let head = Head { node: "a".to_owned(), run: "2".to_owned(), beat: 2, part: 0, parts: 1, gone: true };
         peers.hear(&message(&head, &[]), "own", now);
         assert_eq!(known(&peers, now), [""; 0]);
+    }
+
+    #[test]
+    fn a_lease_is_over_after_so_many_beats_of_our_own_and_no_sooner() {
+        let (peers, now) = (Peers::default(), Instant::now());
+        let own =
+            |beats: u32| (0..beats).for_each(|beat| peers.hear(&told("own", beat.into(), (0, 1), &[]), "own", now));
+        assert!(!peers.is_silent("a") && !peers.somebody_fell_silent());
+        own(LEASE_BEATS - 1);
+        assert!(!peers.is_silent("a") && !peers.somebody_fell_silent(), "not all that were there had time to speak");
+        peers.hear(&told("1", 1, (0, 1), &[]), "own", now);
+        own(1);
+        assert!(peers.somebody_fell_silent(), "those that were never heard, once");
+        assert!(!peers.somebody_fell_silent() && !peers.is_silent("a") && peers.is_silent("b"));
+        // While our own beats do not come back, nobody is silent.
+        assert!(!peers.is_silent("a"));
+        own(LEASE_BEATS - 2);
+        assert!(!peers.is_silent("a") && !peers.somebody_fell_silent());
+        own(1);
+        assert!(peers.is_silent("a") && peers.somebody_fell_silent() && !peers.somebody_fell_silent());
+        // It is back, and goes as it should.
+        peers.hear(&told("2", 1, (0, 1), &[]), "own", now);
+        assert!(!peers.is_silent("a"));
+        let head = Head { node: "a".to_owned(), run: "2".to_owned(), beat: 2, part: 0, parts: 1, gone: true };
+        peers.hear(&message(&head, &[]), "own", now);
+        own(LEASE_BEATS);
+        assert!(!peers.somebody_fell_silent());
     }
 
     #[test]

@@ -4,7 +4,8 @@ use std::{collections::BTreeSet, fs, net::SocketAddr};
 
 use tonic::Code;
 use undertone::{
-    journal::{EngineKind, Options},
+    decision::alert::State,
+    journal::{Action, EngineKind, Entry, Kind, Options, Query, Record},
     server::proto::{
         self as pb, AlertReason, AlertState, CallState, EndReason, analyze_request::Message as Request,
         emotion_service_client::EmotionServiceClient, supervision_service_client::SupervisionServiceClient,
@@ -158,6 +159,49 @@ async fn a_supervisor_sees_every_alert_once_whichever_server_is_killed() {
     assert_eq!(ended, [("first", done), ("second", lost), ("third", done)]);
 }
 
+/// Two others are left, and both say that its calls are over: their entries are one.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_alerts_of_a_server_that_was_killed_are_resolved_by_the_others_once() {
+    let Some(nats) = Nats::start() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let rules = dir.path().join("rules.toml");
+    fs::write(&rules, ALWAYS).unwrap();
+    let rules = rules.to_str().unwrap();
+    let [mut a, b, c] = ["a", "b", "c"].map(|name| Node::start(&nats, name, rules));
+    let (mut on_b, mut seen) = (b.supervisor().await, Seen::default());
+    let mut watcher = Watcher::of(&mut on_b, from(0)).await;
+    let (lost, on_c) = (a.alarming("lost").await, c.alarming("lives").await);
+    let fired = seen.until(&mut watcher, "lost", AlertState::Firing).await;
+    eventually!(live(&mut on_b).await.1, strings(&["b", "a", "c"]));
+    a.kill();
+    drop(lost);
+    let over = seen.until(&mut watcher, "lost", AlertState::Resolved).await;
+    assert_eq!((over.reason(), over.revision), (AlertReason::CallEnded, 2));
+    assert_eq!(over.alert_id, fired.alert_id);
+    let ended = async |client: &mut Client| {
+        let request = pb::ListCallsRequest { state: CallState::Ended.into(), ..Default::default() };
+        let ended = client.list_calls(request).await.unwrap().into_inner().ended;
+        ended.iter().map(|leg| (leg.call_id.clone(), leg.summary.as_ref().unwrap().end_reason())).collect::<Vec<_>>()
+    };
+    eventually!(ended(&mut on_b).await, [("lost".to_owned(), EndReason::Lost)]);
+    let status = on_b.acknowledge_alert(acknowledge(&fired.alert_id)).await.unwrap_err();
+    assert_eq!(status.code(), Code::FailedPrecondition, "{status:?}");
+
+    // It comes back, finds that all is said, and the others go on.
+    let a = Node::start(&nats, "a", rules);
+    a.alarming("again").await.end().await.summaries(EndReason::Completed);
+    seen.until(&mut watcher, "again", AlertState::Resolved).await;
+    on_c.end().await.summaries(EndReason::Completed);
+    seen.until(&mut watcher, "lives", AlertState::Resolved).await;
+    let of_lost: Vec<AlertState> =
+        seen.changes.iter().filter(|(call, _)| call == "lost").map(|(_, state)| *state).collect();
+    assert_eq!(of_lost, [AlertState::Firing, AlertState::Resolved]);
+    let ends = ended(&mut on_b).await;
+    assert_eq!(ends.iter().filter(|(call, _)| call == "lost").count(), 1, "{ends:?}");
+    let everything = Watcher::of(&mut a.supervisor().await, from(0)).await.changes(seen.changes.len()).await;
+    assert_eq!(everything, seen.changes, "whoever comes later sees the same");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_asked_of_one_server_is_done_on_the_other() {
     let Some(nats) = Nats::start() else { return };
@@ -196,9 +240,28 @@ async fn what_is_asked_of_one_server_is_done_on_the_other() {
         alert_id: alert_id.clone(),
         snooze: Some(prost_types::Duration { seconds: 60, nanos: 0 }),
         actor: "supervisor-7".to_owned(),
-        reason: String::new(),
+        reason: "known to us".to_owned(),
     };
     on_b.snooze_alert(snooze).await.unwrap();
+    // Who asked for it on b, and what a did, are in the journal of both.
+    let of_kind = |kind| Query { kinds: vec![kind], ..Query::default() };
+    let asked = a.server.sessions().journal().read_all(of_kind(Kind::Action)).await.unwrap();
+    let is_snooze = |entry: &Entry| match &entry.draft.record {
+        Record::Action(Action::Snooze { alert_id: of, actor, reason, .. }) => {
+            (of, actor.as_str(), reason.as_str()) == (&alert_id, "supervisor-7", "known to us") && entry.node == "b"
+        }
+        _ => false,
+    };
+    assert_eq!(asked.iter().filter(|entry| is_snooze(entry)).count(), 1, "{asked:?}");
+    let told = b.server.sessions().journal().read_all(of_kind(Kind::Alert)).await.unwrap();
+    let is_snoozed = |entry: &Entry| match &entry.draft.record {
+        Record::Alert(alert) => {
+            (alert.state, alert.actor.as_deref(), alert.actor_reason.as_deref(), entry.node.as_str())
+                == (State::Snoozed, Some("supervisor-7"), Some("known to us"), "a")
+        }
+        _ => false,
+    };
+    assert_eq!(told.iter().filter(|entry| is_snoozed(entry)).count(), 1, "{told:?}");
     let withdraw = pb::WithdrawConsentRequest {
         call_id: "c".to_owned(),
         leg_id: None,
