@@ -38,7 +38,7 @@ fn by() -> Attribution {
 }
 
 impl Harness {
-    async fn kept(&self, call_id: &str) -> Vec<Entry> {
+    pub(crate) async fn kept(&self, call_id: &str) -> Vec<Entry> {
         self.server.sessions().journal().call(call_id).await.unwrap()
     }
 
@@ -53,14 +53,14 @@ impl Harness {
     }
 
     /// A call of this configuration that speaks for so long.
-    async fn spoken(&self, config: AnalyzeConfig, seconds: f32) -> Closed {
+    pub(crate) async fn spoken(&self, config: AnalyzeConfig, seconds: f32) -> Closed {
         let call = self.call(config).await;
         call.speak(&voice(seconds)).await;
         call.end().await
     }
 
     /// How a leg ended, once the journal says so.
-    async fn ended(&self, call_id: &str) -> Ended {
+    pub(crate) async fn ended(&self, call_id: &str) -> Ended {
         eventually!(self.kept(call_id).await.iter().any(|entry| matches!(entry.draft.record, Record::Ended(_))), true);
         let ended = |entry: Entry| match entry.draft.record {
             Record::Ended(ended) => Some(ended),

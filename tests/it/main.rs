@@ -17,6 +17,8 @@ mod evaluate;
 mod exchange;
 mod failure;
 mod fields;
+#[cfg(target_os = "linux")]
+mod full_disk;
 mod gate;
 mod health;
 mod idle;
@@ -33,6 +35,7 @@ mod reload;
 mod resume;
 mod roles;
 mod slow_reader;
+mod slow_receiver;
 mod stages;
 mod startup;
 mod supervise;
