@@ -38,7 +38,7 @@ use crate::{
 const SECRET: &str = "sixteen letters, and some more";
 
 /// A receiver of posts, which answers as it was told to, and 200 afterwards.
-struct Receiver {
+pub(crate) struct Receiver {
     address: SocketAddr,
     posts: Arc<Mutex<Vec<Post>>>,
     answers: Arc<Mutex<VecDeque<Answer>>>,
@@ -58,7 +58,7 @@ struct Post {
 type Shared = (Arc<Mutex<Vec<Post>>>, Arc<Mutex<VecDeque<Answer>>>);
 
 impl Receiver {
-    async fn start(answers: impl IntoIterator<Item = u16>) -> Self {
+    pub(crate) async fn start(answers: impl IntoIterator<Item = u16>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (posts, answers) = (Arc::default(), answers.into_iter().map(|status| (status, None)).collect());
@@ -68,7 +68,7 @@ impl Receiver {
         Self { address, posts: shared.0, answers: shared.1, serving }
     }
 
-    fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}/hook?token=t", self.address)
     }
 
@@ -81,7 +81,7 @@ impl Receiver {
     }
 
     /// What it took, as the state of each.
-    fn taken(&self) -> Vec<String> {
+    pub(crate) fn taken(&self) -> Vec<String> {
         self.posts().iter().filter(|post| post.answered == 200).map(|post| post.text("state")).collect()
     }
 }
@@ -130,7 +130,7 @@ fn posting(config: &mut Config, urls: &[String]) {
     config.webhook.longest_wait = Duration::from_millis(20);
 }
 
-async fn harness(urls: &[String], change: impl FnOnce(&mut Config)) -> Harness {
+pub(crate) async fn harness(urls: &[String], change: impl FnOnce(&mut Config)) -> Harness {
     let harness = Harness::with(|config| {
         posting(config, urls);
         change(config);
@@ -141,7 +141,7 @@ async fn harness(urls: &[String], change: impl FnOnce(&mut Config)) -> Harness {
 }
 
 /// A call in which an alert fires, and is over with the call.
-async fn alarming(harness: &Harness, call_id: &str) -> Closed {
+pub(crate) async fn alarming(harness: &Harness, call_id: &str) -> Closed {
     let call = harness.call(customer(call_id)).await;
     call.speak(&voice(6.0)).await;
     let closed = call.end().await;
@@ -162,7 +162,7 @@ async fn fired(harness: &Harness, call_id: &str) -> (Call, Alert) {
     }
 }
 
-fn posts_total(harness: &Harness, result: &str) -> String {
+pub(crate) fn posts_total(harness: &Harness, result: &str) -> String {
     harness.metric(&format!("undertone_webhook_posts_total{{result=\"{result}\"}}"))
 }
 
