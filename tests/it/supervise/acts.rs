@@ -1,15 +1,21 @@
 //! What supervisors do: acknowledge, snooze, withdraw consent, delete.
 
+use std::time::SystemTime;
+
 use prost_types::Duration;
 use tonic::Code;
 use tonic_types::StatusExt as _;
-use undertone::server::proto::{self as pb, AlertReason, AlertState, EndReason, Role};
+use undertone::{
+    decision::alert::State,
+    journal::Record,
+    server::proto::{self as pb, AlertReason, AlertState, EndReason, Role},
+};
 
 use super::{Watcher, acknowledge};
 use crate::harness::{Harness, customer, voice};
 
 fn snooze(alert_id: &str, seconds: i64) -> pb::SnoozeAlertRequest {
-    let (actor, reason) = ("supervisor-7".to_owned(), String::new());
+    let (actor, reason) = ("supervisor-8".to_owned(), "known to us".to_owned());
     pb::SnoozeAlertRequest {
         alert_id: alert_id.to_owned(),
         snooze: Some(Duration { seconds, nanos: 0 }),
@@ -32,8 +38,30 @@ async fn an_alert_is_acknowledged_and_snoozed_and_all_who_watch_see_by_whom() {
     client.snooze_alert(snooze(&fired.alert_id, 600)).await.unwrap();
     let (_, snoozed) = watcher.alert().await;
     assert_eq!((snoozed.state(), snoozed.alert_id.as_str()), (AlertState::Snoozed, fired.alert_id.as_str()));
+    assert_eq!((snoozed.actor.as_str(), snoozed.actor_reason.as_str()), ("supervisor-8", "known to us"));
     let lasts = snoozed.snoozed_until.unwrap().seconds - snoozed.changed_at.unwrap().seconds;
     assert!((599..=601).contains(&lasts), "{lasts}");
+    // The journal has who did what, and why.
+    let kept = harness.server.sessions().journal().call("c").await.unwrap();
+    let acts: Vec<_> = kept
+        .iter()
+        .filter_map(|entry| match &entry.draft.record {
+            Record::Alert(alert) => {
+                // Kept to the millisecond.
+                let until =
+                    alert.snoozed_until.map(|until| until.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs());
+                Some((alert.state, alert.actor.as_deref()?, alert.actor_reason.as_deref()?, until))
+            }
+            _ => None,
+        })
+        .collect();
+    assert_eq!(
+        acts,
+        [
+            (State::Acknowledged, "supervisor-7", "I listen in", None),
+            (State::Snoozed, "supervisor-8", "known to us", u64::try_from(snoozed.snoozed_until.unwrap().seconds).ok())
+        ]
+    );
     call.end().await;
     assert_eq!(watcher.alert().await.1.state(), AlertState::Resolved);
     let over = client.acknowledge_alert(acknowledge(&fired.alert_id)).await.unwrap_err();

@@ -15,8 +15,10 @@ use crate::harness::{ALWAYS, Call, Harness, connect, customer, voice, within};
 
 mod acts;
 mod crowd;
+mod filters;
 mod lists;
 mod nodes;
+mod rates;
 mod registers;
 mod watches;
 
