@@ -8,6 +8,7 @@ use std::{
 };
 
 use serde_json::Value;
+use undertone::decision::Rules;
 
 use crate::{
     harness::{Harness, tiny},
@@ -217,6 +218,59 @@ fn demo_that_stays_prints_a_command_that_works() {
     let pid = demo.id().to_string();
     assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
     assert!(demo.wait().unwrap().success());
+}
+
+/// Of a line such as `   14.4 s to 19.5 s, 7 windows: level 0.74, at most 0.74 at 19.5 s`: its numbers.
+fn numbers(line: &str) -> Vec<f64> {
+    line.split([' ', ',']).filter_map(|word| word.parse().ok()).collect()
+}
+
+/// What `make demo` is for: with the model and the rules that are shipped, the acted anger is told, with what it rests on, and is over
+/// when the caller has calmed down.
+#[test]
+fn demo_shows_an_alert_rising_its_evidence_and_its_end_with_the_shipped_model_and_rules() {
+    let model = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("models/telephone");
+    let (out, err) = ended(0, &undertone(&["demo", "--speed", "20", "--model"]).arg(model).output().unwrap());
+    assert_eq!(err, "");
+    assert!(out.contains("model telephone "), "{out}");
+    let truth = fs::read_to_string(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src/cli/demo/call.tsv")).unwrap();
+    let acted: Vec<(f64, f64)> = truth
+        .lines()
+        .filter(|line| line.split('\t').nth(2) == Some("angry"))
+        .map(|line| {
+            let mut fields = line.split('\t').map(|field| field.parse().unwrap_or_default());
+            (fields.next().unwrap(), fields.next().unwrap())
+        })
+        .collect();
+    let (begins, ends) = (acted[0].0, acted[acted.len() - 1].1);
+    let rules = Rules::shipped();
+    let rule = &rules.rules[0];
+
+    let lines: Vec<&str> = out.lines().collect();
+    let alerts: Vec<usize> = (0..lines.len()).filter(|&at| lines[at].contains("ALERT")).collect();
+    let [rose, over] = alerts[..] else { panic!("{} alerts in\n{out}", alerts.len()) };
+    let told = |at: usize, what: &str| {
+        assert!(lines[at].contains(&format!("customer  ALERT {} {what}", rule.name)), "{}", lines[at]);
+        numbers(lines[at])[0]
+    };
+    let rose_at = told(rose, "firing (warning, rose)");
+    assert!(begins < rose_at && rose_at <= ends, "it rose at {rose_at} s, acted {begins} to {ends} s:\n{out}");
+    assert_eq!(numbers(lines[rose - 1])[0], rose_at, "after the decision that made it: {}", lines[rose - 1]);
+    let [from, to, windows, level, peak, peak_at] = numbers(lines[rose + 1])[..] else { panic!("{}", lines[rose + 1]) };
+    assert!(begins - 2.0 <= from && from < to && (to - rose_at).abs() < 0.1 && peak_at <= to, "{}", lines[rose + 1]);
+    assert!(
+        windows >= f64::from(rule.min_windows) && level + 0.01 >= rule.enter && peak >= level,
+        "{}",
+        lines[rose + 1]
+    );
+
+    let over_at = told(over, "resolved (warning, calmed)");
+    assert!(over_at >= rose_at + rule.keep_firing_seconds, "{over_at} s after {rose_at} s");
+    let [again_from, until, _, level, highest, _] = numbers(lines[over + 1])[..] else { panic!("{}", lines[over + 1]) };
+    assert!(again_from == from && (until - over_at).abs() < 0.1 && highest >= peak, "{}", lines[over + 1]);
+    assert!(level < rule.leave() + 0.01, "{}", lines[over + 1]);
+    let summary = lines.iter().position(|line| line.starts_with("summary of customer (completed)")).unwrap();
+    assert!(over < summary, "it is over before the call is");
 }
 
 #[test]
