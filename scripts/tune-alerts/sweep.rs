@@ -38,6 +38,10 @@ struct Told {
     in_time: u32,
     resolved: u32,
     false_alerts: u32,
+    /// False alerts of the call that has most of them.
+    most_in_a_call: u32,
+    /// Calls that have any.
+    calls_with_any: u32,
 }
 
 /// What was told of all calls of one side, a row a mix.
@@ -54,13 +58,19 @@ pub(crate) fn sweep(calls: &Path, scores: &Path) -> anyhow::Result<()> {
             {
                 let rule =
                     format!("half_life_seconds = {half_life}\nenter = {enter}\nmin_speech_seconds = {min_speech}\n");
-                rows.push((rule.replace('\n', "  "), table(&calls, &parse(&rule)?, "valid")));
+                let values = format!("{half_life} | {enter} | {min_speech}");
+                rows.push((values, table(&calls, &parse(&rule)?, "valid")));
             }
         }
     }
     rows.sort_by_key(|(_, table)| std::cmp::Reverse(score(table)));
+    print(&format!(
+        "| half-life s | enter | speech s | onsets told | resolved | false alerts an hour: {} |",
+        names(", ")
+    ));
+    print("|---|---|---|---|---|---|");
     for (rule, table) in rows.iter().take(25) {
-        print(&format!("{rule} {}", brief(table)));
+        print(&format!("| {rule} | {} |", brief(table)));
     }
     Ok(())
 }
@@ -71,9 +81,9 @@ pub(crate) fn rules(calls: &Path, scores: &Path, rules: &Path) -> anyhow::Result
     let rules = Arc::new(Rules::parse(&fs::read_to_string(rules)?)?);
     for side in ["valid", "train"] {
         print(&format!(
-            "\n| {side} actors: calls | calls | onsets told within 12 s | resolved afterwards | false alerts | an hour |"
+            "\n| {side} actors | calls | onsets told within 12 s | resolved afterwards | false alerts | an hour | in the worst call | calls with any |"
         ));
-        print("|---|---|---|---|---|---|");
+        print("|---|---|---|---|---|---|---|---|");
         for (row, (name, _)) in table(&calls, &rules, side).iter().zip(MIXES) {
             print(&format!("| {name} | {row} |"));
         }
@@ -96,14 +106,13 @@ fn score(table: &Table) -> i64 {
 
 fn brief(table: &Table) -> String {
     let [angry, ..] = table;
-    let wrong: Vec<String> = table.iter().map(|told| told.false_alerts.to_string()).collect();
-    format!(
-        "{} of {} told, {} resolved; false alerts by mix {}",
-        angry.in_time,
-        angry.onsets,
-        angry.resolved,
-        wrong.join(" ")
-    )
+    let wrong: Vec<String> = table.iter().map(|told| format!("{:.1}", told.an_hour())).collect();
+    format!("{} of {} | {} | {}", angry.in_time, angry.onsets, angry.resolved, wrong.join(", "))
+}
+
+/// The mixes, in the order of a table's rows.
+fn names(between: &str) -> String {
+    MIXES.map(|(name, _)| name).join(between)
 }
 
 fn table(calls: &[Heard], rules: &Arc<Rules>, side: &str) -> Table {
@@ -142,21 +151,25 @@ impl Told {
             let at = alert.at.as_secs_f64();
             truth.stretches.iter().any(|&(begin, end)| at >= begin && at <= end + TAIL_SECONDS)
         };
-        self.false_alerts +=
-            u32::try_from(fired.iter().filter(|alert| !about_anger(alert)).count()).unwrap_or(u32::MAX);
+        let wrong = u32::try_from(fired.iter().filter(|alert| !about_anger(alert)).count()).unwrap_or(u32::MAX);
+        self.false_alerts += wrong;
+        self.most_in_a_call = self.most_in_a_call.max(wrong);
+        self.calls_with_any += u32::from(wrong > 0);
+    }
+
+    /// False alerts in an hour of such calls.
+    fn an_hour(&self) -> f64 {
+        let hours = f64::from(self.calls) * CALL_SECONDS / 3600.0;
+        f64::from(self.false_alerts) / hours.max(f64::MIN_POSITIVE)
     }
 }
 
 impl fmt::Display for Told {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { calls, onsets, in_time, resolved, false_alerts } = self;
-        let hours = f64::from(*calls) * CALL_SECONDS / 3600.0;
-        let an_hour = f64::from(*false_alerts) / hours.max(f64::MIN_POSITIVE);
-        if *onsets == 0 {
-            write!(out, "{calls} | – | – | {false_alerts} | {an_hour:.1}")
-        } else {
-            write!(out, "{calls} | {in_time} of {onsets} | {resolved} | {false_alerts} | {an_hour:.1}")
-        }
+        let Self { calls, onsets, in_time, resolved, false_alerts, most_in_a_call, calls_with_any } = self;
+        let told = if *onsets == 0 { "– | –".to_owned() } else { format!("{in_time} of {onsets} | {resolved}") };
+        let an_hour = self.an_hour();
+        write!(out, "{calls} | {told} | {false_alerts} | {an_hour:.1} | {most_in_a_call} | {calls_with_any}")
     }
 }
 
