@@ -57,7 +57,7 @@ fn play(call: &mut Call, audio: &[u8], chunk: usize, network: &mut dyn Classifie
             match output {
                 Output::Infer { id, window } => {
                     let logits = network.run(&window, 1).unwrap();
-                    call.apply(id, Outcome::Logits(logits), Instant::now());
+                    call.apply(id, Outcome::Logits(logits.into()), Instant::now());
                 }
                 Output::Event(event) => events += usize::from(event.outcome.is_ok()),
                 _ => {}

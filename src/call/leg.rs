@@ -41,7 +41,7 @@ pub(super) struct Leg {
     withdrawn: bool,
 }
 
-/// A decision that has not left yet. Positions are the client's.
+/// A decision that has not left yet. Positions are the client's. Its logits are wiped when it is dropped.
 struct Pending {
     start_samples: u64,
     end_samples: u64,

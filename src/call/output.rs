@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use zeroize::{Zeroize as _, ZeroizeOnDrop};
 
 use super::Spent;
 use crate::{
@@ -140,7 +141,7 @@ pub struct LegStatus {
     pub not_scored: Option<NotScored>,
 }
 
-/// What was heard on a leg, in all.
+/// What was heard on a leg, in all. Wiped when dropped.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Summary {
     /// Index of the leg.
@@ -165,4 +166,13 @@ pub struct Summary {
     pub shed_windows: u64,
     /// What the client should know.
     pub warnings: Vec<String>,
+}
+
+impl ZeroizeOnDrop for Summary {}
+
+impl Drop for Summary {
+    fn drop(&mut self) {
+        self.mean.zeroize();
+        self.shares.zeroize();
+    }
 }

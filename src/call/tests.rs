@@ -137,7 +137,7 @@ fn answered(call: &mut Call, logits: &[f32], now: Instant) -> Vec<Output> {
         }
         for output in outputs {
             match output {
-                Output::Infer { id, .. } => call.apply(id, Outcome::Logits(logits.to_vec()), now),
+                Output::Infer { id, .. } => call.apply(id, Outcome::Logits(logits.to_vec().into()), now),
                 other => all.push(other),
             }
         }
@@ -180,7 +180,7 @@ fn events_leave_in_media_order_however_windows_come_back() {
     let ids = windows(&drain(&mut call));
     assert!(ids.len() >= 4);
     for id in ids.iter().rev() {
-        call.apply(*id, Outcome::Logits(vec![1.0, 0.0]), now);
+        call.apply(*id, Outcome::Logits(vec![1.0, 0.0].into()), now);
     }
     let outputs = drain(&mut call);
     let events = events(&outputs);
@@ -202,7 +202,7 @@ fn a_window_that_was_shed_or_failed_is_told() {
     call.apply(ids[1], Outcome::Failed("broken".into()), now);
     call.apply(WindowId { leg: 7, number: 99 }, Outcome::Shed, now);
     for id in &ids[2..] {
-        call.apply(*id, Outcome::Logits(vec![0.0, 0.0]), now);
+        call.apply(*id, Outcome::Logits(vec![0.0, 0.0].into()), now);
     }
     let outputs = drain(&mut call);
     let reasons: Vec<_> = events(&outputs).into_iter().filter_map(|event| event.outcome.as_ref().err()).collect();
@@ -340,7 +340,7 @@ fn seen(outputs: &[Output]) -> Vec<Seen> {
     events(outputs)
         .into_iter()
         .map(|event| {
-            let outcome = event.outcome.clone().map(|judgement| judgement.probabilities);
+            let outcome = event.outcome.clone().map(|judgement| judgement.probabilities.clone());
             (event.start_samples, event.end_samples, event.depends_on_samples, outcome)
         })
         .collect()

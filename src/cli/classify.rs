@@ -145,7 +145,7 @@ impl Listener {
             confidence: judgement.as_ref().map(|judgement| judgement.confidence),
             not_scored_reason: judgement.is_none().then(|| most_frequent.unwrap_or(NotScored::TooShort)),
             probabilities: judgement
-                .map(|judgement| manifest.labels.iter().cloned().zip(judgement.probabilities).collect())
+                .map(|judgement| manifest.labels.iter().cloned().zip(judgement.probabilities.iter().copied()).collect())
                 .unwrap_or_default(),
             speech_seconds,
             windows: tally.windows(),

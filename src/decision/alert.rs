@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
+use zeroize::{Zeroize as _, ZeroizeOnDrop};
 
 use super::rules::Rule;
 
@@ -103,7 +104,7 @@ pub struct Alert {
     pub evidence: Evidence,
 }
 
-/// What an alert rests on: all windows since its rule's level was first high.
+/// What an alert rests on: all windows since its rule's level was first high. Its scores are wiped when it is dropped.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Evidence {
     /// Where the first window begins.
@@ -126,6 +127,15 @@ pub struct Evidence {
     pub scores: Vec<f32>,
     /// Signal to noise, where it was measured: the mean over the windows. dB.
     pub snr_db: Option<f32>,
+}
+
+impl ZeroizeOnDrop for Evidence {}
+
+impl Drop for Evidence {
+    fn drop(&mut self) {
+        self.scores.zeroize();
+        (self.level, self.peak) = (0.0, 0.0);
+    }
 }
 
 impl State {

@@ -14,6 +14,7 @@
 //! probability is below the model's threshold, when the judgement is "uncertain" (`label: None`).
 
 use serde::{Deserialize, Serialize};
+use zeroize::{Zeroize, ZeroizeOnDrop};
 
 pub mod alert;
 mod decider;
@@ -40,7 +41,7 @@ pub struct Calibration {
     pub uncertain_below: f32,
 }
 
-/// What is thought of one window, or of several.
+/// What is thought of one window, or of several. Wiped when dropped.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Judgement {
     /// Calibrated, one a label; they sum to 1.
@@ -94,6 +95,29 @@ impl Calibration {
     }
 }
 
+impl Zeroize for Judgement {
+    fn zeroize(&mut self) {
+        self.probabilities.zeroize();
+        self.label = None;
+        self.confidence.zeroize();
+    }
+}
+
+impl Judgement {
+    /// The probabilities alone, for whoever keeps them.
+    pub fn into_probabilities(mut self) -> Vec<f32> {
+        std::mem::take(&mut self.probabilities)
+    }
+}
+
+impl ZeroizeOnDrop for Judgement {}
+
+impl Drop for Judgement {
+    fn drop(&mut self) {
+        self.zeroize();
+    }
+}
+
 /// The largest exponent is 0, so that nothing overflows; double precision, so that the sum is 1 to the last bit of the result.
 fn softmax(logits: &[f32], temperature: f32) -> Vec<f32> {
     let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
@@ -140,6 +164,13 @@ mod tests {
         assert_eq!((judgement.label, judgement.confidence), (None, 0.49));
         assert_eq!(calibration.judge_probabilities(vec![f32::NAN, f32::NAN]).label, None);
         assert_eq!(PLAIN.judge(&[]).label, None);
+    }
+
+    #[test]
+    fn a_judgement_is_wiped() {
+        let mut judgement = PLAIN.judge(&[1.0, 3.0]);
+        judgement.zeroize();
+        assert_eq!((judgement.probabilities.len(), judgement.label, judgement.confidence), (0, None, 0.0));
     }
 
     #[test]

@@ -3,21 +3,21 @@
 //! A window weighs by the speech that it adds, whatever time passed: outside speech the average stands still. It is the average of what
 //! was heard and nothing else, so after one window it is that window.
 
-use zeroize::Zeroize as _;
+use zeroize::{Zeroize as _, Zeroizing};
 
-/// The average of rows of probabilities.
+/// The average of rows of probabilities. Wiped when dropped.
 #[derive(Debug, Clone)]
 pub struct Average {
     half_life_seconds: f64,
     /// One a label, weighted.
-    sums: Vec<f64>,
+    sums: Zeroizing<Vec<f64>>,
     weight: f64,
 }
 
 impl Average {
     /// Of nothing yet, for so many labels. After `half_life_seconds` of speech a window counts half.
     pub fn new(labels: usize, half_life_seconds: f64) -> Self {
-        Self { half_life_seconds, sums: vec![0.0; labels], weight: 0.0 }
+        Self { half_life_seconds, sums: vec![0.0; labels].into(), weight: 0.0 }
     }
 
     /// Goes on with another half-life; what was averaged stays.

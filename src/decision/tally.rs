@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use zeroize::Zeroize;
+use zeroize::{Zeroize, Zeroizing};
 
 use super::trend::Trend;
 
@@ -19,17 +19,25 @@ pub struct Share {
     pub trend: Option<f32>,
 }
 
-/// Adds windows up, in bounded memory.
+/// Adds windows up, in bounded memory. Wiped when dropped.
 #[derive(Debug, Clone)]
 pub struct Tally {
     windows: u64,
-    sums: Vec<f64>,
+    sums: Zeroizing<Vec<f64>>,
     /// The same, each window weighed by the speech it adds.
-    spoken_sums: Vec<f64>,
+    spoken_sums: Zeroizing<Vec<f64>>,
     spoken_seconds: f64,
     trend: Trend,
-    peaks: Vec<f32>,
+    peaks: Zeroizing<Vec<f32>>,
     peaks_at: Vec<Duration>,
+}
+
+impl Zeroize for Share {
+    fn zeroize(&mut self) {
+        self.share.zeroize();
+        self.peak.zeroize();
+        self.trend.zeroize();
+    }
 }
 
 impl Tally {
@@ -37,11 +45,11 @@ impl Tally {
     pub fn new(labels: usize) -> Self {
         Self {
             windows: 0,
-            sums: vec![0.0; labels],
-            spoken_sums: vec![0.0; labels],
+            sums: vec![0.0; labels].into(),
+            spoken_sums: vec![0.0; labels].into(),
             spoken_seconds: 0.0,
             trend: Trend::new(labels),
-            peaks: vec![0.0; labels],
+            peaks: vec![0.0; labels].into(),
             peaks_at: vec![Duration::ZERO; labels],
         }
     }
@@ -96,12 +104,7 @@ impl Tally {
 
     /// Forgets all windows, and leaves no trace of them in memory.
     pub fn purge(&mut self) {
-        let labels = self.sums.len();
-        self.sums.zeroize();
-        self.spoken_sums.zeroize();
-        self.trend.purge();
-        self.peaks.zeroize();
-        *self = Self::new(labels);
+        *self = Self::new(self.sums.len());
     }
 }
 

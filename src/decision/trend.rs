@@ -3,7 +3,7 @@
 //! Speech time is cut into [`SPANS`] spans of equal length at most. When there are more, neighbours are joined, so that every span is
 //! as long as two were. The last quarter of speech time is then known to within a part of a span, which is taken as even.
 
-use zeroize::Zeroize as _;
+use zeroize::Zeroizing;
 
 /// Spans kept: between 32 and 64 after the first join, so that a quarter of a call is at least 8 of them.
 const SPANS: usize = 64;
@@ -12,7 +12,7 @@ const FIRST_SPAN_SECONDS: f64 = 0.5;
 /// A quarter shorter than this says nothing. Seconds of speech, that of one long window.
 const LEAST_QUARTER_SECONDS: f64 = 2.0;
 
-/// Mean probabilities over the course of a leg.
+/// Mean probabilities over the course of a leg. Wiped when dropped.
 #[derive(Debug, Clone)]
 pub(super) struct Trend {
     labels: usize,
@@ -26,7 +26,7 @@ pub(super) struct Trend {
 struct Span {
     seconds: f64,
     /// Probability times seconds, one a label.
-    sums: Vec<f64>,
+    sums: Zeroizing<Vec<f64>>,
 }
 
 impl Trend {
@@ -39,7 +39,7 @@ impl Trend {
             if self.spans.len() == SPANS {
                 self.join();
             }
-            self.spans.push(Span { seconds: 0.0, sums: vec![0.0; self.labels] });
+            self.spans.push(Span { seconds: 0.0, sums: vec![0.0; self.labels].into() });
         }
         if let Some(span) = self.spans.last_mut() {
             span.seconds += spoken_seconds;
@@ -62,7 +62,7 @@ impl Trend {
         for span in self.spans.iter().rev() {
             let part = if span.seconds > 0.0 { (missing / span.seconds).min(1.0) } else { 0.0 };
             missing -= part * span.seconds;
-            for ((last, total), sum) in last.iter_mut().zip(&mut total).zip(&span.sums) {
+            for ((last, total), sum) in last.iter_mut().zip(&mut total).zip(span.sums.iter()) {
                 *last += part * sum;
                 *total += sum;
             }
@@ -71,26 +71,18 @@ impl Trend {
         Some(last.iter().zip(&total).map(change).collect())
     }
 
-    pub(super) fn purge(&mut self) {
-        for span in &mut self.spans {
-            span.sums.zeroize();
-        }
-        *self = Self::new(self.labels);
-    }
-
     /// Joins neighbours, so that half as many are left.
     fn join(&mut self) {
         self.span_seconds *= 2.0;
         let mut joined: Vec<Span> = Vec::with_capacity(SPANS);
-        for (index, mut span) in self.spans.drain(..).enumerate() {
+        for (index, span) in self.spans.drain(..).enumerate() {
             match joined.last_mut().filter(|_| index % 2 == 1) {
                 None => joined.push(span),
                 Some(last) => {
                     last.seconds += span.seconds;
-                    for (sum, more) in last.sums.iter_mut().zip(&span.sums) {
+                    for (sum, more) in last.sums.iter_mut().zip(span.sums.iter()) {
                         *sum += more;
                     }
-                    span.sums.zeroize();
                 }
             }
         }

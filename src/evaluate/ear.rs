@@ -81,7 +81,9 @@ impl<'a> NetworkEar<'a> {
         for alike in windows.chunk_by(|one, other| one.len() == other.len()) {
             let logits = self.session.run(&alike.concat(), alike.len())?;
             let labels = self.manifest.labels.len();
-            rows.extend(logits.chunks_exact(labels).map(|row| self.manifest.calibration.judge(row).probabilities));
+            rows.extend(
+                logits.chunks_exact(labels).map(|row| self.manifest.calibration.judge(row).into_probabilities()),
+            );
         }
         Ok(rows)
     }
@@ -153,7 +155,7 @@ impl Ear for ForestEar<'_> {
         let mut judged = Judged::default();
         for (from, to) in stretches(samples.len(), *rate_hz, window) {
             let values = forest::clip_values(&samples[from..to], *rate_hz).map_err(crate::features::Error::from)?;
-            judged.rows.push(self.forest.judge(&values).probabilities);
+            judged.rows.push(self.forest.judge(&values).into_probabilities());
         }
         Ok(judged)
     }

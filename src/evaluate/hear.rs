@@ -43,7 +43,7 @@ pub fn hear(
     let mut take = |pipeline: &mut Pipeline| {
         while let Some(stride) = pipeline.poll() {
             let outcome = match stride.outcome {
-                Ok(window) => Ok(manifest.calibration.judge(&session.run(&window, 1)?).probabilities),
+                Ok(window) => Ok(manifest.calibration.judge(&session.run(&window, 1)?).into_probabilities()),
                 Err(reason) => Err(reason),
             };
             tell(Heard {

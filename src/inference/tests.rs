@@ -101,7 +101,7 @@ fn nothing_runs_until_the_worker_does_and_a_clean_end_runs_what_waits() {
     worker.run().unwrap();
     for (number, answer) in (0_u8..).zip(&mut answers) {
         let batch = if number < 4 { 4.0 } else { 2.0 };
-        assert_eq!(poll(answer), Poll::Ready(Outcome::Logits(vec![number.into(), batch])));
+        assert_eq!(poll(answer), Poll::Ready(Outcome::Logits(vec![number.into(), batch].into())));
     }
     assert_eq!((handle.depth(), handle.failure()), (0, None));
 }
@@ -111,7 +111,7 @@ fn ends_when_the_last_handle_is_gone() {
     let (handle, worker) = start(options(8, 4), numbers);
     let answer = infer(&handle.clone(), 1, 5.0);
     drop(handle);
-    assert_eq!(wait(answer), Outcome::Logits(vec![5.0, 1.0]));
+    assert_eq!(wait(answer), Outcome::Logits(vec![5.0, 1.0].into()));
     worker.join().unwrap().unwrap();
 }
 
@@ -125,10 +125,10 @@ fn a_window_whose_future_is_dropped_is_not_run() {
     drop(infer(&handle, 1, PANICS));
     let last = infer(&handle, 1, 2.0);
     go.send(()).unwrap();
-    assert_eq!(wait(first), Outcome::Logits(vec![1.0, 1.0]));
+    assert_eq!(wait(first), Outcome::Logits(vec![1.0, 1.0].into()));
     begun.recv().unwrap();
     go.send(()).unwrap();
-    assert_eq!(wait(last), Outcome::Logits(vec![2.0, 1.0]));
+    assert_eq!(wait(last), Outcome::Logits(vec![2.0, 1.0].into()));
     handle.close();
     worker.join().unwrap().unwrap();
     assert!(begun.try_recv().is_err(), "two runs, not three");
@@ -143,7 +143,7 @@ fn a_window_given_up_while_it_runs_harms_nobody() {
     drop(first);
     let second = infer(&handle, 1, 2.0);
     (0..2).for_each(|_| go.send(()).unwrap());
-    assert_eq!(wait(second), Outcome::Logits(vec![2.0, 1.0]));
+    assert_eq!(wait(second), Outcome::Logits(vec![2.0, 1.0].into()));
     handle.close();
     worker.join().unwrap().unwrap();
 }
@@ -165,7 +165,7 @@ fn one_bad_window_does_not_fail_its_batch() {
         handle.close();
         worker.run().unwrap();
         let [first, second, third] = answers.map(wait);
-        assert_eq!((first, third), (Outcome::Logits(vec![1.0, 1.0]), Outcome::Logits(vec![3.0, 1.0])));
+        assert_eq!((first, third), (Outcome::Logits(vec![1.0, 1.0].into()), Outcome::Logits(vec![3.0, 1.0].into())));
         assert!(matches!(&second, Outcome::Failed(error) if error.contains("a number that")), "{second:?}");
         assert_eq!(handle.failure(), None);
     }
@@ -183,7 +183,7 @@ fn a_backend_that_panics_is_made_anew() {
     assert!(
         matches!(wait(infer(&handle, 1, PANICS)), Outcome::Failed(error) if error.contains("a number that panics"))
     );
-    assert_eq!(wait(infer(&handle, 1, 7.0)), Outcome::Logits(vec![7.0, 1.0]));
+    assert_eq!(wait(infer(&handle, 1, 7.0)), Outcome::Logits(vec![7.0, 1.0].into()));
     drop(handle);
     worker.join().unwrap().unwrap();
     assert_eq!(made.load(Ordering::Relaxed), 2);
@@ -292,7 +292,7 @@ fn a_real_network_answers_a_window_alike_alone_and_in_a_batch() {
             panic!("{alone:?} {batched:?}")
         };
         assert_eq!((alone.len(), batched.len()), (6, 6));
-        assert!(alone.iter().zip(batched).all(|(a, b)| (a - b).abs() < 1e-4), "{alone:?} is not {batched:?}");
+        assert!(alone.iter().zip(batched.iter()).all(|(a, b)| (a - b).abs() < 1e-4), "{alone:?} is not {batched:?}");
     }
     assert_ne!(rows[0][0], rows[0][1]);
 }

@@ -41,7 +41,8 @@ struct Thread<'a> {
 
 /// What became of one run.
 enum Run {
-    Logits(Vec<f32>),
+    /// Wiped when dropped.
+    Logits(Zeroizing<Vec<f32>>),
     Failed(String),
     /// The backend panicked, and no other could be made.
     Stopped(Stopped),
@@ -180,8 +181,7 @@ impl Thread<'_> {
         let requests: Vec<Request> = batch.into_iter().map(|due| due.request).collect();
         if requests.len() > 1 {
             let mut gathered = std::mem::take(&mut self.gathered);
-            gathered.clear();
-            requests.iter().for_each(|request| gathered.extend_from_slice(&request.window));
+            gather(&mut gathered, &requests);
             metrics.gather_seconds.record(taken.elapsed());
             let outcome = self.run_windows(&gathered, requests.len());
             self.gathered = gathered;
@@ -190,7 +190,7 @@ impl Thread<'_> {
                     self.shared.metrics.scored_total.increment(requests.len() as u64);
                     let labels = logits.len() / requests.len();
                     for (request, row) in requests.into_iter().zip(logits.chunks_exact(labels)) {
-                        request.answer(Outcome::Logits(row.to_vec()));
+                        request.answer(Outcome::Logits(row.to_vec().into()));
                     }
                     return Ok(());
                 }
@@ -236,7 +236,7 @@ impl Thread<'_> {
         let outcome = catch_unwind(AssertUnwindSafe(|| self.classifier.run(windows, batch)));
         self.shared.metrics.run_seconds.record(started.elapsed());
         match outcome {
-            Ok(Ok(logits)) if !logits.is_empty() && logits.len().is_multiple_of(batch) => Run::Logits(logits),
+            Ok(Ok(logits)) if !logits.is_empty() && logits.len().is_multiple_of(batch) => Run::Logits(logits.into()),
             Ok(Ok(logits)) => Run::Failed(format!("the network answered {} logits for {batch} windows", logits.len())),
             Ok(Err(error)) => Run::Failed(error.to_string()),
             Err(panic) => {
@@ -252,6 +252,17 @@ impl Thread<'_> {
             }
         }
     }
+}
+
+/// Lays windows out one after another. Memory that is too small for them is wiped before it is given up, which a vector that grows
+/// would not do.
+fn gather(gathered: &mut Zeroizing<Vec<f32>>, requests: &[Request]) {
+    gathered.clear();
+    let values = requests.iter().map(|request| request.window.len()).sum();
+    if gathered.capacity() < values {
+        *gathered = Zeroizing::new(Vec::with_capacity(values));
+    }
+    requests.iter().for_each(|request| gathered.extend_from_slice(&request.window));
 }
 
 /// A classifier; a backend that panics over it is as one that says no.

@@ -11,6 +11,8 @@ pub mod registry;
 #[cfg(test)]
 pub(crate) mod tiny;
 
+use zeroize::Zeroizing;
+
 pub use forest::Forest;
 pub use manifest::Manifest;
 pub use registry::{Model, Registry};
@@ -36,8 +38,8 @@ pub enum Error {
 /// What became of a window.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
-    /// One logit a label.
-    Logits(Vec<f32>),
+    /// One logit a label. Wiped when dropped: it is what was heard.
+    Logits(Zeroizing<Vec<f32>>),
     /// Given up for a fresher one: there was more to do than could be done.
     Shed,
     /// The network failed on it, or the worker has stopped for good.

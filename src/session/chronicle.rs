@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 
-use zeroize::Zeroize as _;
+use zeroize::Zeroizing;
 
 use super::{Acknowledgement, board::Purged};
 use crate::{
@@ -45,14 +45,14 @@ struct Leg {
     ended: bool,
 }
 
-/// A point that is not whole yet.
+/// A point that is not whole yet. What was heard is wiped when it is dropped.
 struct Point {
     start_samples: u64,
     end_samples: u64,
     events: u32,
     scored: u32,
     speech_ratios: f32,
-    smoothed: Vec<f32>,
+    smoothed: Zeroizing<Vec<f32>>,
     not_scored: BTreeMap<NotScored, u32>,
 }
 
@@ -249,13 +249,8 @@ impl Drop for Chronicle {
 }
 
 impl Leg {
+    /// Points are wiped when they are dropped.
     fn forget(&mut self) {
-        for point in &mut self.points {
-            point.probabilities.zeroize();
-        }
-        if let Some(point) = &mut self.point {
-            point.smoothed.zeroize();
-        }
         self.points.clear();
         self.point = None;
         self.alerts = 0;
@@ -270,7 +265,7 @@ impl Point {
             events: 0,
             scored: 0,
             speech_ratios: 0.0,
-            smoothed: Vec::new(),
+            smoothed: Zeroizing::default(),
             not_scored: BTreeMap::new(),
         }
     }
@@ -284,7 +279,8 @@ impl Point {
             Err(reason) => *self.not_scored.entry(*reason).or_default() += 1,
         }
         if let Some(smoothed) = &event.smoothed {
-            self.smoothed.clone_from(&smoothed.probabilities);
+            // As many as before: a vector that grew would leave a copy behind.
+            Vec::clone_from(&mut self.smoothed, &smoothed.probabilities);
         }
     }
 
@@ -295,7 +291,7 @@ impl Point {
             end_samples: self.end_samples,
             speech_ratio: to_thousandths(self.speech_ratios / self.events.max(1) as f32),
             scored_windows: self.scored,
-            probabilities: self.smoothed.into_iter().map(to_thousandths).collect(),
+            probabilities: self.smoothed.iter().copied().map(to_thousandths).collect(),
             not_scored: most.filter(|(_, events)| **events > self.scored).map(|(reason, _)| *reason),
         }
     }

@@ -111,16 +111,16 @@ impl Sessions {
             tokio::task::yield_now().await;
         }
         driver.close(EndReason::Completed);
-        let summary = summary(&mut driver).await;
+        let mut summary = summary(&mut driver).await;
         if driver.has_failed() {
             return Err(Refusal::Failed);
         }
-        let mut warnings = summary.warnings;
+        let mut warnings = std::mem::take(&mut summary.warnings);
         warnings.extend(bandwidth_warning(&manifest, sample_rate_hz));
         // The commonest reason; for a recording shorter than one stride there is none yet.
         let commonest = summary.not_scored.iter().max_by_key(|(_, strides)| *strides);
         let reason = commonest.map_or(NotScored::TooShort, |(reason, _)| *reason);
-        let outcome = summary.mean.map(|mean| manifest.calibration.judge_probabilities(mean)).ok_or(reason);
+        let outcome = summary.mean.take().map(|mean| manifest.calibration.judge_probabilities(mean)).ok_or(reason);
         Ok(Classification {
             model: Arc::clone(&engine.model),
             outcome,

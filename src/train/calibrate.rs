@@ -45,7 +45,7 @@ pub(super) fn scores(calibration: Calibration, logits: &[f32], labels: &[usize],
         .map(|(row, &label)| Scored {
             actor: String::new(),
             label,
-            probabilities: calibration.judge(row).probabilities,
+            probabilities: calibration.judge(row).into_probabilities(),
         })
         .collect();
     Scores::of(&scored, names)

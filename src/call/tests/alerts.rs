@@ -166,7 +166,7 @@ proptest! {
             while let Some(output) = call.poll() {
                 if let Output::Infer { id, .. } = &output {
                     let logits = if id.number < 9 { ANGRY } else { CALM };
-                    call.apply(*id, Outcome::Logits(logits.to_vec()), now);
+                    call.apply(*id, Outcome::Logits(logits.to_vec().into()), now);
                 }
                 outputs.push(output);
             }

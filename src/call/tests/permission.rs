@@ -44,3 +44,30 @@ fn nothing_is_heard_after_consent_was_withdrawn() {
     assert_eq!(HEARD_SAMPLES.get(), before);
     assert!(!drain(&mut call).iter().any(|output| matches!(output, Output::Infer { .. })));
 }
+
+#[test]
+fn what_was_scored_and_not_told_yet_goes_with_the_consent() {
+    let now = Instant::now();
+    let mut call = customer(now);
+    call.push(plain(&bytes(&speech(6.0))), now);
+    let ids: Vec<WindowId> = drain(&mut call)
+        .iter()
+        .filter_map(|output| if let Output::Infer { id, .. } = output { Some(*id) } else { None })
+        .collect();
+    assert!(ids.len() >= 4, "{ids:?}");
+    // All are back but the first, for which the others' decisions wait.
+    for id in &ids[1..] {
+        call.apply(*id, Outcome::Logits(vec![0.0, 5.0].into()), now);
+    }
+    assert!(events(&drain(&mut call)).iter().all(|event| event.outcome.is_err()));
+    call.control(Control::WithdrawConsent, None, now);
+    call.apply(ids[0], Outcome::Logits(vec![0.0, 5.0].into()), now);
+    call.close(EndReason::Completed, now);
+    let outputs = drain(&mut call);
+    assert!(events(&outputs).iter().all(|event| event.outcome.is_err() && event.smoothed.is_none()), "{outputs:?}");
+    let summary =
+        outputs.iter().find_map(|output| if let Output::Summary(summary) = output { Some(summary) } else { None });
+    let summary = summary.unwrap();
+    assert_eq!((summary.scored_windows, &summary.mean, summary.shares.len()), (0, &None, 0));
+    assert_eq!((summary.end_reason, summary.speech), (EndReason::ConsentWithdrawn, Duration::ZERO));
+}

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, time::SystemTime};
 
 use serde::{Deserialize, Serialize};
+use zeroize::{Zeroize as _, ZeroizeOnDrop};
 
 use crate::{
     decision::alert::{Reason, Severity, State},
@@ -52,6 +53,7 @@ pub struct Alert {
 }
 
 /// What an alert rests on: all windows since its rule's level was first high. Without scores once consent is withdrawn.
+/// What was heard is wiped when it is dropped.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Evidence {
     /// First sample of the first window.
@@ -79,4 +81,14 @@ pub struct Evidence {
     pub model: String,
     /// SHA-256 of that model's file.
     pub sha256: String,
+}
+
+impl ZeroizeOnDrop for Evidence {}
+
+impl Drop for Evidence {
+    fn drop(&mut self) {
+        self.scores.iter_mut().for_each(|(_, score)| score.zeroize());
+        self.level.zeroize();
+        self.peak.zeroize();
+    }
 }

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, time::SystemTime};
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+use zeroize::{Zeroize as _, ZeroizeOnDrop};
 
 use crate::{
     call::EndReason,
@@ -77,7 +78,7 @@ pub struct Ended {
     pub tags: BTreeMap<String, String>,
 }
 
-/// How much of a leg a label took.
+/// How much of a leg a label took. Wiped when dropped.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EmotionShare {
     /// One of the model's labels.
@@ -104,7 +105,7 @@ pub struct Timeline {
     pub points: Vec<TimelinePoint>,
 }
 
-/// A few seconds of a leg. Positions are samples from its begin.
+/// A few seconds of a leg. Positions are samples from its begin. What was heard is wiped when it is dropped.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TimelinePoint {
     /// Where it begins.
@@ -121,4 +122,22 @@ pub struct TimelinePoint {
     /// Why nothing was scored, most often, where that is what happened most.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_scored: Option<NotScored>,
+}
+
+impl ZeroizeOnDrop for EmotionShare {}
+
+impl Drop for EmotionShare {
+    fn drop(&mut self) {
+        self.share.zeroize();
+        self.peak.zeroize();
+        self.trend.zeroize();
+    }
+}
+
+impl ZeroizeOnDrop for TimelinePoint {}
+
+impl Drop for TimelinePoint {
+    fn drop(&mut self) {
+        self.probabilities.zeroize();
+    }
 }

@@ -128,7 +128,7 @@ fn leg_status(leg: &call::LegStatus, dropped_events: u64, call: &Acknowledgement
     }
 }
 
-fn summary(summary: call::Summary, dropped_events: u64, call: &Acknowledgement) -> proto::Summary {
+fn summary(mut summary: call::Summary, dropped_events: u64, call: &Acknowledgement) -> proto::Summary {
     let counted = |&(reason, strides): &(NotScored, u64)| proto::NotScoredCount {
         reason: not_scored(reason).into(),
         strides: count(strides),
@@ -151,7 +151,7 @@ fn summary(summary: call::Summary, dropped_events: u64, call: &Acknowledgement) 
         shares: call.model.manifest.labels.iter().zip(&summary.shares).map(share).collect(),
         shed_windows: count(summary.shed_windows),
         dropped_events: count(dropped_events),
-        warnings: summary.warnings,
+        warnings: std::mem::take(&mut summary.warnings),
     }
 }
 
@@ -177,12 +177,12 @@ pub(in crate::server) fn alert(told: call::Alert, changed_at: SystemTime, call: 
         actor,
         actor_reason,
         snoozed_until: change.snoozed_for.and_then(|lasts| changed_at.checked_add(lasts)).map(Into::into),
-        evidence: Some(evidence(change.evidence, call)),
+        evidence: Some(evidence(&change.evidence, call)),
     }
 }
 
-fn evidence(evidence: Evidence, call: &Acknowledgement) -> proto::Evidence {
-    let score = |(label, probability): (&String, f32)| proto::Score { label: label.clone(), probability };
+fn evidence(evidence: &Evidence, call: &Acknowledgement) -> proto::Evidence {
+    let score = |(label, &probability): (&String, &f32)| proto::Score { label: label.clone(), probability };
     proto::Evidence {
         start_samples: samples(evidence.start, call),
         end_samples: samples(evidence.end, call),
@@ -193,7 +193,7 @@ fn evidence(evidence: Evidence, call: &Acknowledgement) -> proto::Evidence {
         level: evidence.level,
         peak: evidence.peak,
         peak_end_samples: samples(evidence.peak_at, call),
-        scores: call.model.manifest.labels.iter().zip(evidence.scores).map(score).collect(),
+        scores: call.model.manifest.labels.iter().zip(&evidence.scores).map(score).collect(),
         snr_db: evidence.snr_db,
         model: call.model.manifest.name.clone(),
         model_sha256: call.model.sha256().to_owned(),
