@@ -62,6 +62,7 @@ fn manifest() -> Arc<Manifest> {
             valid_actors: vec![],
             seed: 0,
             epochs: 0,
+            teachers: vec![],
         },
         metrics: BTreeMap::new(),
         standardization: Standardization { mean: vec![0.0; values], deviation: vec![1.0; values] },

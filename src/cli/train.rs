@@ -34,6 +34,9 @@ pub(crate) struct Args {
     /// Of everything random: the same seed gives the same model on the same machine.
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
+    /// Folder of a trained telephone model to learn from beside the labels; may be given several times
+    #[arg(long, value_name = "DIR")]
+    teacher: Vec<PathBuf>,
     /// Go on from the checkpoint in the output folder.
     #[arg(long)]
     resume: bool,
@@ -142,6 +145,9 @@ mod with_trainer {
                 "--bandwidth and --windows are options of the recipes on the thesis's frames: leave them out for telephone"
             );
         }
+        if args.recipe != Recipe::Telephone && !args.teacher.is_empty() {
+            anyhow::bail!("--teacher is an option of telephone: leave it out");
+        }
         if args.recipe != Recipe::Gate && (args.music.is_some() || args.noise.is_some()) {
             anyhow::bail!("--music and --noise are options of gate: leave them out");
         }
@@ -164,6 +170,7 @@ mod with_trainer {
             epochs: args.epochs,
             seed: args.seed,
             resume: args.resume,
+            teachers: args.teacher,
             lines: match args.bandwidth.unwrap_or(Bandwidth::Both) {
                 Bandwidth::Wide => Lines::Wide,
                 Bandwidth::Telephone => Lines::Telephone,

@@ -241,6 +241,7 @@ mod tests {
                 valid_actors: vec!["2".into()],
                 seed: 1,
                 epochs: 1,
+                teachers: vec![],
             },
             metrics: BTreeMap::new(),
         }

@@ -109,6 +109,9 @@ pub struct Training {
     pub seed: u64,
     /// Epochs whose weights were kept.
     pub epochs: u32,
+    /// SHA-256 of the networks that it learnt from beside the labels.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub teachers: Vec<String>,
 }
 
 impl Bandwidth {

@@ -92,6 +92,7 @@ pub(crate) fn manifest(network: &[u8]) -> Manifest {
             valid_actors: vec![],
             seed: 0,
             epochs: 0,
+            teachers: vec![],
         },
         metrics: BTreeMap::new(),
         standardization: Standardization { mean: vec![0.0; VALUES], deviation: vec![1.0; VALUES] },

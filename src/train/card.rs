@@ -59,6 +59,14 @@ fn sections(card: &mut String, facts: &Facts<'_>) -> std::fmt::Result {
         manifest.training.seed,
         manifest.training.epochs,
     )?;
+    if !manifest.training.teachers.is_empty() {
+        writeln!(
+            card,
+            "Beside the labels it learnt from {} networks of the same recipe and actors, which were shown the same windows: `{}`.\n",
+            manifest.training.teachers.len(),
+            manifest.training.teachers.join("`, `"),
+        )?;
+    }
     writeln!(
         card,
         "Temperature {:.3}; below a confidence of {:.2} the label is *uncertain*: the lowest threshold at which {:.0} % of the labelled \

@@ -107,6 +107,8 @@ pub struct Options {
     pub seed: u64,
     /// Go on from the checkpoint in `out`.
     pub resume: bool,
+    /// Folders of models that it learns from beside the labels; of `telephone` alone.
+    pub teachers: Vec<PathBuf>,
     /// Which lines.
     pub lines: Lines,
     /// Which windows.
@@ -299,7 +301,7 @@ impl Work<'_> {
             front_end: sketch.front_end.clone(),
             window: sketch.window.clone(),
             calibration: Calibration { temperature: 1.0, uncertain_below: 0.0 },
-            training: self.training(sides, epochs),
+            training: Training { teachers: sketch.teachers.clone(), ..self.training(sides, epochs) },
             metrics: BTreeMap::new(),
             standardization: sketch.standardization.clone(),
         }
@@ -317,6 +319,7 @@ impl Work<'_> {
             valid_actors: self.split.valid.clone(),
             seed: self.options.seed,
             epochs,
+            teachers: Vec::new(),
         }
     }
 }

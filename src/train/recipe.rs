@@ -93,6 +93,8 @@ pub(super) struct Sketch {
     pub(super) conditions: Vec<Condition>,
     /// The windows they are judged by.
     pub(super) windows: Vec<Window>,
+    /// SHA-256 of the networks that it learnt from beside the labels.
+    pub(super) teachers: Vec<String>,
     /// When it is to give a label.
     pub(super) wanted: Wanted,
     /// Its features.

@@ -43,6 +43,7 @@ fn options(data: &Path, out: &Path, epochs: u32) -> Options {
         epochs: Some(epochs),
         seed: 3,
         resume: false,
+        teachers: vec![],
         lines: Lines::Both,
         windows: Windows::Served,
         cache: None,
@@ -148,6 +149,35 @@ fn the_telephone_recipe_learns_resumes_and_can_be_served() {
     let longer = Options { resume: true, epochs: Some(5), ..options(parts.path()) };
     let error = format!("{:#}", run(&longer, &AtomicBool::new(false), &|_| {}).unwrap_err());
     assert!(error.contains("other options"), "{error}");
+}
+
+#[test]
+fn a_student_learns_from_networks_that_heard_none_of_its_judges() {
+    let [teacher, alone, taught] = std::array::from_fn(|_| tempfile::tempdir().unwrap());
+    let options = |out: &Path| Options { recipe: Recipe::Telephone, ..options(&recordings(), out, 2) };
+    train(&Options { seed: 5, ..options(teacher.path()) });
+    let with = |out: &Path| Options { teachers: vec![teacher.path().to_owned()], ..options(out) };
+    let (trained, _) = train(&with(taught.path()));
+    let known = Manifest::load(teacher.path()).unwrap().network.sha256;
+    assert_eq!(trained.training.teachers, [known.clone()]);
+    assert!(fs::read_to_string(taught.path().join("MODEL_CARD.md")).unwrap().contains(&known));
+    let (without, _) = train(&options(alone.path()));
+    assert!(without.training.teachers.is_empty());
+    assert_ne!(last_weights(alone.path()), last_weights(taught.path()));
+    // Who was taught otherwise is not gone on with.
+    let stop = AtomicBool::new(false);
+    let error = run(&Options { resume: true, ..with(alone.path()) }, &stop, &|_| {}).unwrap_err();
+    assert!(format!("{error:#}").contains("other options"), "{error:#}");
+    let judged = Options {
+        train_actors: Some(vec!["1066".into(), "1015".into()]),
+        valid_actors: Some(vec!["1002".into()]),
+        ..with(taught.path())
+    };
+    let error = run(&judged, &stop, &|_| {}).unwrap_err().to_string();
+    assert!(error.contains("was trained on actors who judge its student: 1002"), "{error}");
+    let other = Options { train_actors: Some(vec!["1015".into()]), ..with(taught.path()) };
+    let error = run(&other, &stop, &|_| {}).unwrap_err().to_string();
+    assert!(error.contains("standardised by other clips"), "{error}");
 }
 
 #[test]

@@ -17,6 +17,7 @@ mod norm;
 mod parameters;
 mod pool;
 mod stem;
+mod teachers;
 #[cfg(test)]
 mod tests;
 mod variants;
@@ -39,6 +40,7 @@ use crate::{
 };
 use channel::Channel;
 use net::ConvNext;
+use teachers::Teachers;
 use windows::{Draw, Side};
 
 /// Epochs where none are asked for: the cycle must be told beforehand.
@@ -85,6 +87,7 @@ struct Telephone {
     /// Validation windows of one length each, `VALID_BATCH` at most.
     judged: Vec<Vec<Draw>>,
     standardization: Standardization,
+    teachers: Teachers,
     epochs: u32,
 }
 
@@ -92,6 +95,7 @@ struct Telephone {
 pub(super) fn train(work: &Work<'_>, tell: &(dyn Fn(Event<'_>) + Sync)) -> anyhow::Result<Trained> {
     let front_end =
         FrontEnd::Logmel8k(logmel8k::Options { clamp_forget_db_per_second: FORGET, ..logmel8k::Options::default() });
+    let teachers = Teachers::load(work, &front_end)?;
     let keep = |heard: Heard| Ok(variants::Source { samples: heard.samples, rate_hz: heard.rate_hz });
     let (clips, sides) = work.gather(keep, tell)?;
     let of = |actors: &[String]| -> Vec<usize> {
@@ -115,9 +119,12 @@ pub(super) fn train(work: &Work<'_>, tell: &(dyn Fn(Event<'_>) + Sync)) -> anyho
     );
     drop(clips);
     let judged = judged_windows(&valid, &mut generator(work.options.seed, VALIDATION));
+    let standardization = deviations(&train, &front_end);
+    teachers.check(&standardization)?;
     let course = Telephone {
         network: ConvNext::new(WIDTH),
-        standardization: deviations(&train, &front_end),
+        standardization,
+        teachers,
         front_end,
         train,
         valid,
@@ -142,7 +149,9 @@ impl Course for Telephone {
     }
 
     fn identity(&self) -> String {
-        format!("width {WIDTH}, a cycle of {} epochs", self.epochs)
+        let taught: String =
+            self.teachers.sha256().iter().map(|sha256| format!(", taught by {}", &sha256[..12])).collect();
+        format!("width {WIDTH}, a cycle of {} epochs{taught}", self.epochs)
     }
 
     fn epoch<'a>(&'a self, random: &mut ChaCha8Rng) -> Batches<'a> {
@@ -180,6 +189,7 @@ impl Course for Telephone {
             bandwidths: vec![Bandwidth::Telephone],
             conditions: vec![Condition::Mulaw, Condition::Flat],
             windows: vec![Window::Whole, Window::Seconds(2.0), Window::Seconds(1.0)],
+            teachers: self.teachers.sha256(),
             wanted: Wanted { accuracy: 0.7, coverage: 0.7 },
             front_end: self.front_end.clone(),
             window: window(),
@@ -221,7 +231,9 @@ impl Telephone {
         };
         let larger = |(&label, &other): (&usize, &usize)| if part >= 0.5 { label } else { labels[other] };
         let labels_mixed = labels.iter().zip(&other).map(larger).collect();
-        Batch { windows: mixed(&rows), labels: labels_mixed, targets: mixed(&targets), frames }
+        let mut batch = Batch { windows: mixed(&rows), labels: labels_mixed, targets: mixed(&targets), frames };
+        self.teachers.teach(&mut batch);
+        batch
     }
 }
 

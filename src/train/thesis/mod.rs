@@ -159,6 +159,7 @@ impl Course for Thesis<'_> {
             bandwidths: self.options.lines.bandwidths(),
             conditions: self.options.lines.conditions().to_vec(),
             windows: vec![Window::Whole, Window::Clip],
+            teachers: Vec::new(),
             wanted: Wanted { accuracy: 0.55, coverage: 0.7 },
             front_end: self.front_end.clone(),
             window: window(),
