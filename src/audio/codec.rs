@@ -36,6 +36,15 @@ pub struct Decoder {
 }
 
 impl Encoding {
+    /// As configurations and metrics write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Linear16 => "linear16",
+            Self::Mulaw => "mulaw",
+            Self::Alaw => "alaw",
+        }
+    }
+
     /// Bytes one sample takes.
     pub fn bytes_per_sample(self) -> usize {
         match self {

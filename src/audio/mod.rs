@@ -1,10 +1,11 @@
-//! From bytes to samples: decoding, resampling, reading files, telling speech from music, tones, noise and silence. Pure: no clock, no I/O but files.
+//! From bytes to samples: decoding, labels that lie, resampling, reading files, telling speech from music, tones, noise and silence. Pure: no clock, no I/O but files.
 //!
 //! Samples are `f32` in ±1, one `Vec` a channel.
 
 pub mod codec;
 pub mod file;
 pub mod gate;
+pub mod label;
 pub mod level;
 pub mod resample;
 mod riff;

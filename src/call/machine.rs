@@ -5,13 +5,16 @@ use std::{collections::VecDeque, sync::Arc, time::Instant};
 use zeroize::Zeroizing;
 
 use super::{
-    Chunk, Control, EndReason, Options, Output, Resumption, WindowId,
+    Chunk, Control, EndReason, Options, Output, Resumption, Status, Warning, WindowId,
     leg::Leg,
     measure::{Measure, Worked},
     timeline::{Before, Placement, Timeline},
 };
 use crate::{
-    audio::codec::Decoder,
+    audio::{
+        codec::Decoder,
+        label::{self, Finding},
+    },
     decision::{
         NotOpen, Rules,
         alert::{Attribution, Snooze},
@@ -28,6 +31,9 @@ pub struct Call {
     /// Decoded samples of the present chunk, one `Vec` a channel.
     planes: Zeroizing<Vec<Vec<f32>>>,
     legs: Vec<Leg>,
+    /// What looks at how the audio is written, until that is clear.
+    watch: Option<label::Watch>,
+    warnings: Vec<Warning>,
     outputs: VecDeque<Output>,
     last_message: Instant,
     next_status: Instant,
@@ -50,6 +56,8 @@ impl Call {
             timeline: Timeline::new(options.sample_rate_hz),
             decoder: Decoder::new(options.encoding, legs.len()),
             planes: Zeroizing::new(vec![Vec::new(); legs.len()]),
+            watch: Some(label::Watch::new(options.encoding, legs.len(), options.sample_rate_hz)),
+            warnings: Vec::new(),
             legs,
             outputs: VecDeque::new(),
             last_message: now,
@@ -111,7 +119,7 @@ impl Call {
         if chunk.media_offset_samples.is_some() && self.decoder.pending_bytes() > 0 {
             // A position counts whole samples, so what was split before it can have no other half.
             self.split_samples += 1;
-            self.decoder = Decoder::new(self.options.encoding, self.legs.len());
+            self.realign();
         }
         let group_bytes = self.options.encoding.bytes_per_sample() * self.legs.len();
         let samples = (self.decoder.pending_bytes() + chunk.data.len()) / group_bytes;
@@ -121,6 +129,7 @@ impl Call {
             }
             return;
         };
+        self.look(chunk.data, now);
         for plane in self.planes.iter_mut() {
             plane.clear();
         }
@@ -166,7 +175,7 @@ impl Call {
     /// Its stream broke, or goes on after a break: the idle time-out counts from now. A sample of which a part came is to be sent whole.
     pub fn rejoin(&mut self, now: Instant) -> Resumption {
         self.last_message = now;
-        self.decoder = Decoder::new(self.options.encoding, self.legs.len());
+        self.realign();
         Resumption {
             position_samples: self.timeline.position_samples(),
             next_sequence: self.timeline.next_sequence(),
@@ -221,8 +230,7 @@ impl Call {
                 if now >= self.idle_deadline() {
                     self.close(EndReason::Idle, now);
                 } else if now >= self.next_status {
-                    self.outputs.push_back(Output::Status(self.legs.iter().map(Leg::status).collect()));
-                    self.next_status = now + self.options.status_interval;
+                    self.tell_status(now);
                 }
             }
             Phase::Closing(_, deadline) if now >= deadline => {
@@ -264,6 +272,35 @@ impl Call {
         }
     }
 
+    /// Looks at how the audio is written, where anybody listens to it.
+    fn look(&mut self, data: &[u8], now: Instant) {
+        if !self.legs.iter().any(Leg::listens) {
+            return;
+        }
+        let Some(finding) = self.watch.as_mut().and_then(|watch| watch.push(data)) else { return };
+        self.watch = None;
+        if let Finding::LooksLike(looks_like) = finding {
+            let warning = Warning::Mislabelled { label: self.options.encoding, looks_like };
+            self.warnings.push(warning);
+            self.outputs.push_back(Output::Warning(warning));
+            self.tell_status(now);
+        }
+    }
+
+    fn tell_status(&mut self, now: Instant) {
+        let legs = self.legs.iter().map(Leg::status).collect();
+        self.outputs.push_back(Output::Status(Status { legs, warnings: self.warnings.clone() }));
+        self.next_status = now + self.options.status_interval;
+    }
+
+    /// What comes next begins with a whole sample.
+    fn realign(&mut self) {
+        self.decoder = Decoder::new(self.options.encoding, self.legs.len());
+        if let Some(watch) = &mut self.watch {
+            watch.realign();
+        }
+    }
+
     /// A hold may be silent for longer: while every leg that is analysed is on hold, its time-out counts.
     fn idle_deadline(&self) -> Instant {
         let mut analysed = self.legs.iter().filter(|leg| leg.is_analysed()).peekable();
@@ -289,7 +326,7 @@ impl Call {
     }
 
     fn warnings(&self) -> Vec<String> {
-        let mut warnings = Vec::new();
+        let mut warnings: Vec<String> = self.warnings.iter().map(Warning::to_string).collect();
         let pending = self.decoder.pending_bytes();
         if pending > 0 {
             warnings.push(format!("{pending} byte(s) at the end are no whole sample of all channels and were dropped"));

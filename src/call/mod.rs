@@ -7,7 +7,7 @@
 //!
 //! | state | input | next | outputs |
 //! |---|---|---|---|
-//! | open | `push`, `control`, `apply` | open | windows, events, alerts, levels, what was spent |
+//! | open | `push`, `control`, `apply` | open | windows, events, alerts, levels, what was spent; once, a warning and a status |
 //! | open | `acknowledge`, `snooze`, a snooze's end by `tick` | open | an alert |
 //! | open | `tick` after the status interval | open | a status |
 //! | open | `tick` after the idle time-out | closing | as `close` |
@@ -28,4 +28,4 @@ mod timeline;
 pub use machine::Call;
 pub use measure::{Spent, Worked};
 pub use options::{Chunk, Control, LegOptions, Options};
-pub use output::{Alert, EndReason, Event, LegStatus, Output, Resumption, Summary, WindowId};
+pub use output::{Alert, EndReason, Event, LegStatus, Output, Resumption, Status, Summary, Warning, WindowId};

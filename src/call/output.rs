@@ -1,13 +1,13 @@
 //! What comes out of a call.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize as _, ZeroizeOnDrop};
 
 use super::Spent;
 use crate::{
-    audio::level::Block,
+    audio::{Encoding, level::Block},
     decision::{self, Judgement, Share},
     features::NotScored,
 };
@@ -76,8 +76,10 @@ pub enum Output {
     Event(Event),
     /// An alert rose, changed or ended.
     Alert(Alert),
-    /// How the legs stand, in channel order.
-    Status(Vec<LegStatus>),
+    /// Something was found that the client should know; a status that holds it follows.
+    Warning(Warning),
+    /// How the call stands.
+    Status(Status),
     /// The last of a leg.
     Summary(Summary),
     /// Nothing follows.
@@ -120,6 +122,27 @@ pub struct Alert {
     pub alert_id: String,
     /// What changed.
     pub change: decision::Alert,
+}
+
+/// What a client should know of its stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Warning {
+    /// The audio is not written as the configuration says.
+    Mislabelled {
+        /// What it says.
+        label: Encoding,
+        /// What the bytes look like.
+        looks_like: Encoding,
+    },
+}
+
+/// How a call stands.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Status {
+    /// Its legs, in channel order.
+    pub legs: Vec<LegStatus>,
+    /// What was found so far.
+    pub warnings: Vec<Warning>,
 }
 
 /// How a leg stands.
@@ -174,5 +197,17 @@ impl Drop for Summary {
     fn drop(&mut self) {
         self.mean.zeroize();
         self.shares.zeroize();
+    }
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self::Mislabelled { label, looks_like } = self;
+        let (label, looks_like) = (label.as_str(), looks_like.as_str());
+        write!(
+            f,
+            "the audio is labelled {label} and looks like {looks_like}: it is read as labelled, and what is heard then means nothing; set \
+             audio.encoding to what is sent"
+        )
     }
 }

@@ -22,6 +22,7 @@ use crate::{
 
 mod alerts;
 mod permission;
+mod streams;
 
 const RATE: u32 = 8000;
 
@@ -301,9 +302,9 @@ fn an_agent_beside_a_customer_is_dropped() {
     assert!(!windows(&outputs).is_empty());
     assert!(windows(&outputs).iter().all(|id| id.leg == 0));
     call.tick(now + Duration::from_secs(10));
-    let Some(Output::Status(status)) = drain(&mut call).pop() else { panic!("a status") };
-    assert_eq!(status[1].not_scored, Some(NotScored::NotPermitted));
-    assert_eq!(status[1].dropped_samples, u64::from(RATE) * 2);
+    let Some(Output::Status(Status { legs, .. })) = drain(&mut call).pop() else { panic!("a status") };
+    assert_eq!(legs[1].not_scored, Some(NotScored::NotPermitted));
+    assert_eq!(legs[1].dropped_samples, u64::from(RATE) * 2);
 }
 
 #[test]

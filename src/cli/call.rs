@@ -79,7 +79,10 @@ fn lines(response: &AnalyzeResponse, rate_hz: u32) -> Vec<String> {
         Some(Message::Acknowledgement(acknowledgement)) => text::acknowledgement(acknowledgement),
         Some(Message::Event(event)) => vec![text::event(event, rate_hz)],
         Some(Message::Alert(alert)) => text::alert(alert),
-        Some(Message::Status(status)) => status.legs.iter().map(|leg| text::status(leg, rate_hz)).collect(),
+        Some(Message::Status(status)) => {
+            let legs = status.legs.iter().map(|leg| text::status(leg, rate_hz));
+            legs.chain(status.warnings.iter().map(text::warning)).collect()
+        }
         Some(Message::Summary(summary)) => text::summary(summary, rate_hz),
         // A newer server may say what this program does not know.
         None => Vec::new(),

@@ -1,7 +1,8 @@
 //! What a server says, in lines for people.
 
 use undertone::server::proto::{
-    Acknowledgement, Alert, EmotionEvent, EndReason, LegStatus, NotScoredReason, Role, Summary, emotion_event::Outcome,
+    Acknowledgement, Alert, EmotionEvent, EndReason, LegStatus, NotScoredReason, Role, Summary, Warning,
+    emotion_event::Outcome,
 };
 
 /// Bars of shares are so wide.
@@ -85,6 +86,11 @@ pub(crate) fn status(leg: &LegStatus, rate_hz: u32) -> String {
         leg.waiting_windows,
         leg.shed_windows
     )
+}
+
+/// What the client should know of its stream.
+pub(crate) fn warning(warning: &Warning) -> String {
+    format!("warning: {}", warning.text)
 }
 
 /// What was heard on a leg, in all.

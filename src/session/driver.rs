@@ -7,7 +7,7 @@ use futures_util::{StreamExt as _, stream::FuturesUnordered};
 
 use super::Engine;
 use crate::{
-    call::{Alert, Call, Chunk, Control, EndReason, Event, LegStatus, Output, Resumption, Summary, WindowId},
+    call::{Alert, Call, Chunk, Control, EndReason, Event, Output, Resumption, Status, Summary, Warning, WindowId},
     decision::{
         NotOpen, Rules,
         alert::{Attribution, Snooze},
@@ -37,7 +37,8 @@ type Answer = Pin<Box<dyn Future<Output = (WindowId, Outcome)> + Send>>;
 pub(super) enum Told {
     Event(Event),
     Alert(Alert),
-    Status(Vec<LegStatus>),
+    Warning(Warning),
+    Status(Status),
     Summary(Summary),
     Closed(EndReason),
 }
@@ -142,7 +143,8 @@ impl Driver {
                 }
                 Output::Event(event) => Told::Event(event),
                 Output::Alert(alert) => Told::Alert(alert),
-                Output::Status(legs) => Told::Status(legs),
+                Output::Warning(warning) => Told::Warning(warning),
+                Output::Status(status) => Told::Status(status),
                 Output::Summary(summary) => Told::Summary(summary),
                 Output::Closed(reason) => Told::Closed(reason),
             });

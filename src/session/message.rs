@@ -9,7 +9,7 @@ use std::{
 use uuid::Uuid;
 
 use crate::{
-    call::{Alert, Event, LegStatus, Resumption, Summary},
+    call::{self, Alert, Event, Resumption, Summary},
     model::Model,
     policy::Role,
 };
@@ -28,10 +28,10 @@ pub enum Message {
         /// When it was made.
         changed_at: SystemTime,
     },
-    /// How the legs stand.
+    /// How the call stands.
     Status {
-        /// In channel order.
-        legs: Vec<LegStatus>,
+        /// It.
+        status: call::Status,
         /// Events dropped so far because the client read too slowly, one count a leg.
         dropped_events: Vec<u64>,
     },

@@ -145,7 +145,8 @@ mod tests {
     }
 
     fn status() -> Message {
-        Message::Status { legs: Vec::new(), dropped_events: Vec::new() }
+        let status = call::Status { legs: Vec::new(), warnings: Vec::new() };
+        Message::Status { status, dropped_events: Vec::new() }
     }
 
     fn summary(leg: usize) -> Message {

@@ -20,7 +20,7 @@ use super::{
     resume::{Kept, Rejoined},
 };
 use crate::{
-    call::{Chunk, Control, EndReason, Event},
+    call::{Chunk, Control, EndReason, Event, Warning},
     features::NotScored,
     telemetry::{Metrics, metrics},
 };
@@ -227,7 +227,8 @@ impl Session {
                     self.posted.alert(&alert);
                     self.outbox.push(Message::Alert { alert, changed_at }, now);
                 }
-                Told::Status(legs) => self.outbox.push(Message::Status { legs, dropped_events: Vec::new() }, now),
+                Told::Warning(warning) => warn(warning, metrics),
+                Told::Status(status) => self.outbox.push(Message::Status { status, dropped_events: Vec::new() }, now),
                 Told::Summary(summary) => {
                     self.chronicle.summary(&summary);
                     self.outbox.push(Message::Summary { summary, dropped_events: 0 }, now);
@@ -293,6 +294,13 @@ fn measure(event: &Event, engine: &Engine, metrics: &Metrics) {
         }
         Err(reason) => metrics.not_scored_total.increment(not_scored(*reason)),
     }
+}
+
+fn warn(warning: Warning, metrics: &Metrics) {
+    let Warning::Mislabelled { label, looks_like } = warning;
+    metrics.mislabelled_calls_total.increment(looks_like.as_str());
+    let (label, looks_like) = (label.as_str(), looks_like.as_str());
+    tracing::warn!(label, looks_like, "the audio is not written as its call says");
 }
 
 /// As metrics name it.

@@ -26,6 +26,7 @@ const LEGS_LIVE: &str = "undertone_legs_live";
 const DRAINING: &str = "undertone_draining";
 const LEGS_KEPT: &str = "undertone_legs_kept";
 const CALLS_RESUMED: &str = "undertone_calls_resumed_total";
+const MISLABELLED: &str = "undertone_mislabelled_calls_total";
 const LEGS_BYTES: &str = "undertone_legs_bytes";
 const LOAD: &str = "undertone_load_windows_per_second";
 const LOAD_LIMIT: &str = "undertone_load_limit_windows_per_second";
@@ -53,6 +54,8 @@ pub const END_REASONS: [&str; 10] = [
 ];
 /// Why a call never began.
 pub const REFUSALS: [&str; 8] = ["invalid", "model", "policy", "live", "differs", "full", "draining", "failed"];
+/// What the audio of a call looks like that is not written as the call says.
+pub const ENCODINGS: [&str; 3] = ["linear16", "mulaw", "alaw"];
 /// Why a stride was not scored.
 pub const NOT_SCORED_REASONS: [&str; 12] = [
     "SILENCE",
@@ -82,6 +85,8 @@ pub struct Metrics {
     legs_kept: Gauge,
     /// Calls that went on after a break.
     pub calls_resumed_total: Counter,
+    /// Calls whose audio is not written as they say, by what it looks like: [`ENCODINGS`].
+    pub mislabelled_calls_total: Counters,
     load: Gauge,
     legs_bytes: Gauge,
     /// Windows a second beyond which no call is admitted.
@@ -153,6 +158,12 @@ impl Metrics {
             legs_live: from.gauge(LEGS_LIVE, "Legs of calls that are live."),
             legs_kept: from.gauge(LEGS_KEPT, "Live legs whose stream broke, kept to go on."),
             calls_resumed_total: from.counter(CALLS_RESUMED, "Calls that went on after a break."),
+            mislabelled_calls_total: from.counters(
+                MISLABELLED,
+                "Calls whose audio is not written as they say, by what it looks like.",
+                "looks_like",
+                &ENCODINGS,
+            ),
             legs_bytes: from
                 .gauge(LEGS_BYTES, "Memory that live legs keep of what they heard; windows are counted apart."),
             load: from.gauge(LOAD, "Windows a second that live legs need, as they were admitted."),

@@ -24,6 +24,7 @@ mod health;
 mod idle;
 mod journal;
 mod kept;
+mod labels;
 mod layers;
 mod leak;
 mod models;

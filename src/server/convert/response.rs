@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use super::live;
 use crate::{
+    audio::Encoding,
     call::{self, EndReason},
     decision::{
         Judgement, Share,
@@ -24,9 +25,10 @@ pub(in crate::server) fn analyze_response(message: Message, call: &Acknowledgeme
         Message::Acknowledgement(_) => Response::Acknowledgement(acknowledgement(call)),
         Message::Event(told) => Response::Event(event(&told, call)),
         Message::Alert { alert: told, changed_at } => Response::Alert(alert(told, changed_at, call)),
-        Message::Status { legs, dropped_events } => {
-            let legs = legs.iter().zip(dropped_events).map(|(leg, dropped)| leg_status(leg, dropped, call)).collect();
-            Response::Status(proto::StreamStatus { legs })
+        Message::Status { status, dropped_events } => {
+            let legs = status.legs.iter().zip(dropped_events);
+            let legs = legs.map(|(leg, dropped)| leg_status(leg, dropped, call)).collect();
+            Response::Status(proto::StreamStatus { legs, warnings: status.warnings.iter().map(warning).collect() })
         }
         Message::Summary { summary: told, dropped_events } => Response::Summary(summary(told, dropped_events, call)),
     };
@@ -125,6 +127,23 @@ fn leg_status(leg: &call::LegStatus, dropped_events: u64, call: &Acknowledgement
         dropped_events: count(dropped_events),
         on_hold: leg.on_hold,
         not_scored: leg.not_scored.map(|reason| not_scored(reason).into()),
+    }
+}
+
+fn warning(warning: &call::Warning) -> proto::Warning {
+    let call::Warning::Mislabelled { looks_like, .. } = warning;
+    proto::Warning {
+        code: proto::WarningCode::AudioMislabelled.into(),
+        text: warning.to_string(),
+        looks_like: Some(encoding(*looks_like).into()),
+    }
+}
+
+fn encoding(encoding: Encoding) -> proto::Encoding {
+    match encoding {
+        Encoding::Linear16 => proto::Encoding::Linear16,
+        Encoding::Mulaw => proto::Encoding::Mulaw,
+        Encoding::Alaw => proto::Encoding::Alaw,
     }
 }
 

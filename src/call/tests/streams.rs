@@ -1,0 +1,76 @@
+//! Chunks that are repeated, late or missing, and labels that lie.
+
+use super::*;
+
+/// 20 ms.
+const CHUNK: usize = RATE as usize / 50;
+
+fn numbered(data: &[u8], number: usize) -> Chunk<'_> {
+    let at = (number * CHUNK) as u64;
+    Chunk { data, sequence: Some(number as u64), media_offset_samples: Some(at) }
+}
+
+/// All that comes out of a call that is given these chunks of four seconds, in this order.
+fn given(numbers: impl IntoIterator<Item = usize>, audio: &[f32]) -> Vec<Output> {
+    let now = Instant::now();
+    let mut call = customer(now);
+    for number in numbers {
+        call.push(numbered(&bytes(&audio[number * CHUNK..(number + 1) * CHUNK]), number), now);
+    }
+    call.close(EndReason::Completed, now);
+    answered(&mut call, &[0.1, 0.3], now)
+}
+
+#[test]
+fn what_is_repeated_or_late_is_dropped_and_counted_and_changes_no_score() {
+    let audio = speech(4.0);
+    let plain = given(0..200, &audio);
+    let repeated = given((0..200).flat_map(|number| [number, number.saturating_sub(2), number]), &audio);
+    assert_eq!(seen(&repeated), seen(&plain));
+    assert_eq!((summary(&plain).dropped_samples, summary(&repeated).dropped_samples), (0, 400 * CHUNK as u64));
+    let (first, last) = (events(&repeated)[0].clone(), events(&repeated).last().unwrap().dropped_samples);
+    assert!(0 < first.dropped_samples && first.dropped_samples < last, "each event tells what was dropped by then");
+}
+
+#[test]
+fn a_short_gap_is_heard_as_silence_and_what_never_came_is_told() {
+    let audio = speech(4.0);
+    let mut silenced = audio.clone();
+    silenced[50 * CHUNK..60 * CHUNK].fill(0.0);
+    let gap = given((0..50).chain(60..200), &audio);
+    assert_eq!(seen(&gap), seen(&given(0..200, &silenced)));
+    assert!(summary(&gap).warnings[0].starts_with("10 chunk(s) never came"), "{:?}", summary(&gap).warnings);
+    let longer = given((0..50).chain(61..200), &audio);
+    let told = events(&longer).into_iter().find(|event| event.outcome == Err(NotScored::Gap)).expect("a gap");
+    assert_eq!((told.start_samples, told.end_samples), (50 * CHUNK as u64, 61 * CHUNK as u64));
+}
+
+#[test]
+fn a_lying_label_is_told_once_by_a_warning_and_from_then_on_by_every_status() {
+    let now = Instant::now();
+    let mut call = customer(now);
+    let mut law = Vec::new();
+    codec::encode(Encoding::Alaw, &speech(3.0), &mut law);
+    law.chunks(CHUNK).for_each(|chunk| call.push(plain(chunk), now));
+    let expected = Warning::Mislabelled { label: Encoding::Linear16, looks_like: Encoding::Alaw };
+    let outputs = drain(&mut call);
+    let found = outputs.iter().position(|output| matches!(output, Output::Warning(_))).expect("a warning");
+    assert!(matches!(outputs[found], Output::Warning(warning) if warning == expected));
+    assert!(matches!(&outputs[found + 1], Output::Status(status) if status.warnings == [expected]));
+    call.push(plain(&law), now);
+    call.tick(now + Duration::from_secs(10));
+    let outputs = drain(&mut call);
+    assert!(!outputs.iter().any(|output| matches!(output, Output::Warning(_))));
+    assert!(outputs.iter().any(|output| matches!(output, Output::Status(status) if status.warnings == [expected])));
+}
+
+#[test]
+fn audio_that_nobody_may_listen_to_is_not_looked_at() {
+    let now = Instant::now();
+    let legs = vec![leg(Role::Agent, Err(NotScored::NotPermitted))];
+    let mut call = Call::new(options(Encoding::Linear16, legs), now).unwrap();
+    let mut law = Vec::new();
+    codec::encode(Encoding::Mulaw, &speech(3.0), &mut law);
+    call.push(plain(&law), now);
+    assert!(drain(&mut call).is_empty());
+}
