@@ -46,8 +46,18 @@ fi
 PYTHONPATH=.python timeout 120 "$python" examples/python/stream_call.py src/cli/demo/call.wav --to "$grpc" --speed 20 --json >"$work/answers" ||
     fail "the client ended with status $?"
 
+# The same call on streams that the server ends every second, at most.
+kill "$server"
+wait "$server" 2>/dev/null || true
+rm "$work/ready"
+UNDERTONE_SESSION__MAX_STREAM_AGE=1s
+export UNDERTONE_SESSION__MAX_STREAM_AGE
+. scripts/start-server.sh
+PYTHONPATH=.python timeout 120 "$python" examples/python/stream_call.py src/cli/demo/call.wav --to "$grpc" --speed 20 --json >"$work/aged" ||
+    fail "the client did not go on with a call whose stream grew old: status $?"
+
 # The answers, looked at by Python because they are JSON.
-"$python" - "$work/answers" <<'CHECK' || fail "the answers are not those of a call"
+"$python" - "$work/answers" "$work/aged" <<'CHECK' || fail "the answers are not those of a call"
 import json, sys
 
 answers = [json.loads(line) for line in open(sys.argv[1])]
@@ -67,5 +77,10 @@ assert [int(event["sequence"]) for event in events] == list(range(1, len(events)
 summary = answers[-1]["summary"]
 assert summary["endReason"] == "END_REASON_COMPLETED", summary
 assert int(summary["scoredWindows"]) == len(scored), summary
+aged = [json.loads(line) for line in open(sys.argv[2])]
+heard = [[(event["sequence"], event["endSamples"], "emotion" in event) for event in told] for told in (
+    events, [answer["event"] for answer in aged if "event" in answer])]
+assert heard[0] == heard[1], "a call over several streams told other events"
+assert sum("acknowledgement" in answer for answer in aged) == 1, "the call began anew"
 print(f"Python client: acknowledgement, {len(events)} events ({len(scored)} with an emotion) and summary received")
 CHECK

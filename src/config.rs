@@ -121,6 +121,10 @@ pub struct Session {
     /// nothing.
     #[serde(with = "humantime_serde")]
     pub resume_grace: Duration,
+    /// A stream so old is ended, and its call kept to go on by another: on another connection, so that long calls do not stay on one
+    /// server for ever. Each ends at random within the last fifth of it. At least 1 s, and only with a `resume_grace`. Left out: never.
+    #[serde(with = "humantime_serde", skip_serializing_if = "Option::is_none")]
+    pub max_stream_age: Option<Duration>,
     /// Events kept for a client that reads slowly; one more, and the oldest is dropped and counted.
     pub event_buffer: usize,
     /// A client that reads nothing for so long, while something waits for it, has its call ended.
@@ -253,6 +257,7 @@ impl Default for Session {
             close_timeout: Duration::from_secs(5),
             // With the 25 s after which a dead connection is found, a place is free again within a minute.
             resume_grace: Duration::from_secs(30),
+            max_stream_age: None,
             // Two minutes of one leg at the default stride of 0.5 s.
             event_buffer: 240,
             stall_timeout: Duration::from_secs(30),

@@ -4,10 +4,13 @@
     sh examples/python/generate.sh
     python3 examples/python/stream_call.py call.wav --to 127.0.0.1:50051
 
-The recording is a mono WAV file: 16-bit PCM, or G.711 as telephone systems write it. Its samples are sent as they are.
+The recording is a mono WAV file: 16-bit PCM, or G.711 as telephone systems write it. Its samples are sent as they are. A stream that
+breaks, or that the server ends because it is old, goes on by another.
 """
 
 import argparse
+import queue
+import random
 import sys
 import time
 import uuid
@@ -19,9 +22,13 @@ from undertone.v1 import undertone_pb2_grpc as rpc
 from wav import read_wav
 
 
-def messages(path, args):
-    """The client's side of a call: the configuration, then the audio at its own pace, or faster."""
-    encoding, rate, width, data = read_wav(path)
+# Streams opened one after the other before it is given up: with waits that double to 5 s, about half a minute.
+TRIES = 12
+
+
+def configuration(path, args):
+    """What the call is. Every stream of it begins with the same."""
+    encoding, rate, _, _ = read_wav(path)
     notice = pb.Notice(method="announcement")
     notice.given_at.GetCurrentTime()
     config = pb.AnalyzeConfig(
@@ -34,15 +41,64 @@ def messages(path, args):
     )
     if args.model:
         config.model = args.model
-    yield pb.AnalyzeRequest(config=config)
+    return config
 
-    chunk = rate * args.chunk_ms // 1000 * width
-    begin = time.monotonic()
-    for number, at in enumerate(range(0, len(data), chunk)):
-        due = begin + number * args.chunk_ms / 1000 / args.speed
+
+def messages(path, args, config, begin, places):
+    """The client's side of a stream: the configuration, then the audio at its own pace, or faster, from where `places` says."""
+    _, rate, width, data = read_wav(path)
+    yield pb.AnalyzeRequest(config=config)
+    start, sequence = places.get()
+    if start is None:
+        return
+    samples = rate * args.chunk_ms // 1000
+    for number, first in enumerate(range(start, len(data) // width, samples)):
+        due = begin + first / rate / args.speed
         time.sleep(max(0.0, due - time.monotonic()))
-        yield pb.AnalyzeRequest(audio=pb.AudioChunk(data=data[at : at + chunk], sequence=number))
+        chunk = data[first * width : (first + samples) * width]
+        yield pb.AnalyzeRequest(audio=pb.AudioChunk(data=chunk, sequence=sequence + number, media_offset_samples=first))
     # The end of the requests is the end of the call; the server then decides on the rest and sends the summaries.
+
+
+def responses(stub, args):
+    """All responses to the call, over as many streams as it takes, none twice."""
+    config, begin = configuration(args.file, args), time.monotonic()
+    tries, acknowledged, ended, session_begin, reached = 0, False, False, 0, 0
+    while True:
+        places = queue.SimpleQueue()
+        try:
+            for response in stub.Analyze(messages(args.file, args, config, begin, places)):
+                kind = response.WhichOneof("message")
+                if kind == "acknowledgement":
+                    kept = response.acknowledgement.HasField("resumption")
+                    if kept:  # The call goes on as if nothing had happened.
+                        at = response.acknowledgement.resumption
+                        places.put((at.media_offset_samples, at.sequence))
+                    else:  # It begins, or begins anew after what was decided on.
+                        session_begin = reached
+                        places.put((reached, 0))
+                    tries, news = 0, not (kept and acknowledged)
+                    acknowledged = True
+                    if not news:
+                        continue
+                elif kind == "event":
+                    reached = max(reached, response.event.end_samples)
+                elif kind == "summary":
+                    reached = max(reached, session_begin + response.summary.received_samples)
+                    ended = ended or response.summary.end_reason != pb.END_REASON_DRAINING
+                yield response
+            return
+        except grpc.RpcError as error:
+            places.put((None, 0))
+            # A server that has not noticed the break says ALREADY_EXISTS.
+            may_help = error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNKNOWN) or (
+                tries > 0 and error.code() == grpc.StatusCode.ALREADY_EXISTS
+            )
+            if not acknowledged or ended or not may_help or tries == TRIES:
+                raise
+            # The error's details (google.rpc.RetryInfo) name a wait as well; at random, so that many do not come together.
+            time.sleep(min(5.0, 0.25 * 2**tries) * random.uniform(0.5, 1.0))
+            tries += 1
 
 
 def describe(response, rate):
@@ -81,7 +137,7 @@ def main():
         # HTTP/2 keepalive finds a server that is gone while nobody speaks.
         options = [("grpc.keepalive_time_ms", 20_000)]
         with grpc.insecure_channel(args.to, options=options) as channel:
-            for response in rpc.EmotionServiceStub(channel).Analyze(messages(args.file, args)):
+            for response in responses(rpc.EmotionServiceStub(channel), args):
                 line = json_format.MessageToJson(response, indent=None) if args.json else describe(response, rate)
                 print(line, flush=True)
     except (OSError, ValueError) as error:

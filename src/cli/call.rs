@@ -9,14 +9,14 @@ use undertone::server::{
 use uuid::Uuid;
 
 use super::{
-    client::{self, Audio, Role},
+    client::{self, Audio, Playing, Role},
     text,
 };
 
 /// Plays a recording to a server as a call, and prints each response as it comes.
 ///
 /// G.711 (mulaw, alaw) is sent at the telephone's 8 kHz, linear16 at the recording's own rate. The call says that notice was given:
-/// play only what its speakers were told of.
+/// play only what its speakers were told of. A stream that breaks off goes on, where the server still answers within half a minute.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// A WAV or FLAC file, mono or stereo.
@@ -62,8 +62,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let writer = json.then(|| json::Writer::new("AnalyzeResponse")).transpose()?;
     let rate_hz = audio.sample_rate_hz();
     super::block_on(async {
-        let mut call = client::play(&to, audio, options).await?;
-        while let Some(response) = client::next(&mut call).await? {
+        let mut call = Playing::begin(&to, audio, options).await?;
+        while let Some(response) = call.next().await? {
             match &writer {
                 Some(writer) => super::print(writer.line(&response)?)?,
                 None => lines(&response, rate_hz).into_iter().try_for_each(super::print)?,

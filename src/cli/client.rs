@@ -1,33 +1,23 @@
-//! The client's side of a call: a recording goes out at the pace of speech, or faster, as a telephone system would send it, and the
-//! responses come back as they are made. `call` and `demo` share it.
+//! The client's side of a call: a recording, how it is written on the wire, and what a server's refusals say. `call` and `demo` play it by
+//! [`Playing`].
 
-use std::{
-    path::Path,
-    str::FromStr,
-    time::{Duration, SystemTime},
-};
+use std::{path::Path, str::FromStr, time::Duration};
 
 use anyhow::Context as _;
 use bytes::Bytes;
 use clap::ValueEnum;
-use tokio::{
-    sync::mpsc,
-    time::{Instant, sleep_until},
-};
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Streaming, transport::Endpoint};
+use tonic::transport::Endpoint;
 use undertone::{
     audio::{Encoding, codec, file::Recording, resample::resample},
-    server::proto::{
-        self as pb, AnalyzeRequest, AnalyzeResponse, analyze_request::Message,
-        emotion_service_client::EmotionServiceClient,
-    },
+    server::proto as pb,
 };
+
+mod playing;
+
+pub(crate) use playing::Playing;
 
 /// G.711 is the telephone's, and the telephone samples at this rate.
 const TELEPHONE_HZ: u32 = 8000;
-/// Chunks that wait for the connection. When they are as many, the recording waits: a slow server slows the call down.
-const CHUNKS_AHEAD: usize = 8;
 
 /// A recording as it goes over the wire.
 #[derive(Debug)]
@@ -147,34 +137,6 @@ impl Audio {
     }
 }
 
-/// Connects to `http://host:port`, plays the call, and gives its responses. The sending goes on beside the reading; both end when
-/// the responses are dropped.
-pub(crate) async fn play(url: &str, audio: Audio, options: Options) -> anyhow::Result<Streaming<AnalyzeResponse>> {
-    let channel = endpoint(url)?
-        .connect()
-        .await
-        .with_context(|| format!("cannot reach {url}; is `undertone serve` running there"))?;
-    let config = pb::AnalyzeConfig {
-        call_id: options.call_id,
-        audio: Some(audio.format()?),
-        legs: options.roles.iter().map(|role| pb::Leg { role: role.0.into(), ..Default::default() }).collect(),
-        // Whoever plays a recording answers for its speakers having been told, as whoever records them must.
-        notice: Some(pb::Notice { given_at: Some(SystemTime::now().into()), method: "recording".to_owned() }),
-        model: options.model,
-        ..Default::default()
-    };
-    let (sender, receiver) = mpsc::channel(CHUNKS_AHEAD);
-    sender.send(request(Message::Config(config))).await?;
-    tokio::spawn(send(audio, options.chunk, options.speed, sender));
-    let call = EmotionServiceClient::new(channel).analyze(ReceiverStream::new(receiver)).await;
-    Ok(call.map_err(|status| failure(&status))?.into_inner())
-}
-
-/// The next response; `None` when the call has ended well.
-pub(crate) async fn next(call: &mut Streaming<AnalyzeResponse>) -> anyhow::Result<Option<AnalyzeResponse>> {
-    call.message().await.map_err(|status| failure(&status))
-}
-
 /// The server's refusal, or the connection's end, in one line: what, and what to do.
 fn failure(status: &tonic::Status) -> anyhow::Error {
     let (message, code) = (status.message(), code_name(status.code()));
@@ -218,26 +180,6 @@ pub(crate) fn endpoint(url: &str) -> anyhow::Result<Endpoint> {
         Some(_) => return Err(wrong().into()),
     };
     Ok(Endpoint::from_shared(full).map_err(|_| wrong())?.connect_timeout(Duration::from_secs(5)))
-}
-
-fn request(message: Message) -> AnalyzeRequest {
-    AnalyzeRequest { message: Some(message) }
-}
-
-/// Sends chunk after chunk when it is due; ends when the recording does, which ends the call, or when nobody listens any more.
-async fn send(audio: Audio, chunk: Duration, speed: f64, sender: mpsc::Sender<AnalyzeRequest>) {
-    let instants = (chunk.as_millis() * u128::from(audio.sample_rate_hz) / 1000).max(1);
-    let bytes = usize::try_from(instants).unwrap_or(usize::MAX).saturating_mul(audio.bytes_per_instant());
-    let begin = Instant::now();
-    for (sequence, start) in (0..).zip((0..audio.data.len()).step_by(bytes)) {
-        // Sent when its last sample would have been spoken.
-        sleep_until(begin + chunk.mul_f64(f64::from(sequence + 1) / speed)).await;
-        let data = audio.data.slice(start..audio.data.len().min(start + bytes));
-        let chunk = pb::AudioChunk { data, sequence: Some(sequence.into()), ..Default::default() };
-        if sender.send(request(Message::Audio(chunk))).await.is_err() {
-            return;
-        }
-    }
 }
 
 /// How many times real time, as the command line writes it: positive and finite.

@@ -23,7 +23,7 @@ use undertone::{
 };
 
 use super::{
-    client::{self, Audio, Options, Role},
+    client::{self, Audio, Options, Playing, Role},
     model_dir, print, text,
 };
 
@@ -111,9 +111,9 @@ async fn play(server: &Server, speed: f64) -> anyhow::Result<()> {
         server.grpc()
     ))?;
     let options = Options { call_id: "demo".to_owned(), roles: vec![Role::CUSTOMER], model: None, chunk: CHUNK, speed };
-    let mut call = client::play(&format!("http://{}", server.grpc()), audio, options).await?;
+    let mut call = Playing::begin(&format!("http://{}", server.grpc()), audio, options).await?;
     let mut counts: Vec<Count> = stretches.iter().map(|_| Count::default()).collect();
-    while let Some(response) = client::next(&mut call).await? {
+    while let Some(response) = call.next().await? {
         match response.message {
             Some(Message::Acknowledgement(acknowledgement)) => {
                 text::acknowledgement(&acknowledgement).into_iter().try_for_each(print)?;

@@ -14,6 +14,9 @@ use crate::{
 /// The API promises a status at least this often.
 const MAX_STATUS_INTERVAL: Duration = Duration::from_secs(10);
 
+/// Below it a call would come again more often than it is decided on.
+const MIN_STREAM_AGE: Duration = Duration::from_secs(1);
+
 /// What is wrong with a configuration; the message says what to set.
 #[derive(Debug, thiserror::Error)]
 pub enum Invalid {
@@ -160,6 +163,13 @@ impl Config {
         if session.hold_timeout < session.idle_timeout {
             let expected = format!("at least session.idle_timeout, {:?}", session.idle_timeout);
             return wrong("session.hold_timeout", session.hold_timeout, expected);
+        }
+        if let Some(age) = session.max_stream_age.filter(|age| *age < MIN_STREAM_AGE) {
+            return wrong("session.max_stream_age", age, format!("at least {MIN_STREAM_AGE:?}"));
+        }
+        if session.max_stream_age.is_some() && session.resume_grace.is_zero() {
+            let expected = "more than 0s where session.max_stream_age is set, or streams could not go on".to_owned();
+            return wrong("session.resume_grace", session.resume_grace, expected);
         }
         if session.close_timeout >= self.drain_deadline {
             let expected = format!("less than drain_deadline, {:?}", self.drain_deadline);

@@ -41,6 +41,7 @@ mod webhook;
 
 pub use reload::{Loaded, Refused as ReloadRefused, Reloaded, Trigger};
 pub use rules::Error as RulesError;
+pub use status::{DRAINING, REASON_DOMAIN, STREAM_AGE};
 pub use webhook::Error as WebhookError;
 
 /// What a server serves by.

@@ -1,6 +1,6 @@
 //! Which status a client gets for what, with its details. Nowhere else is a status made.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
@@ -18,6 +18,18 @@ const RETRY_FULL: Duration = Duration::from_secs(5);
 
 /// Draining: another server, or this one restarted, takes calls within about a second.
 const RETRY_DRAINING: Duration = Duration::from_secs(1);
+
+/// Everybody who is told to come again is told another time, up to so many times as late, so that thousands do not come together.
+const RETRY_SPREAD: f64 = 2.0;
+
+/// In whose words the reasons below are.
+pub const REASON_DOMAIN: &str = "undertone.v1";
+
+/// Why a stream closes whose call goes on by another: it is as old as it may be.
+pub const STREAM_AGE: &str = "STREAM_AGE";
+
+/// Why a stream closes whose call has got its summaries: the server shuts down.
+pub const DRAINING: &str = "DRAINING";
 
 /// What keeps a request from being answered.
 #[derive(Debug)]
@@ -104,6 +116,12 @@ pub(super) fn of_end(end: End<Problem>, limits: &config::Session) -> Result<(), 
         )),
         End::TakenOver => Status::aborted("another stream of this call took it over"),
         End::Draining => refused(&Refusal::Draining),
+        End::Aged => come_again(
+            STREAM_AGE,
+            Duration::ZERO,
+            "this stream is as old as the server lets one be, and the call is kept: open another with the same configuration, and go on from \
+             where its acknowledgement says",
+        ),
         End::Failed => failed(),
     })
 }
@@ -144,13 +162,22 @@ fn refused(refusal: &Refusal) -> Status {
         Refusal::Differs { .. } => precondition("RESUMPTION", "config", &text),
         Refusal::Full { what, .. } => exhausted(what, text),
         Refusal::Busy { .. } => exhausted("windows a second", text),
-        Refusal::Draining => {
-            let details = ErrorDetails::with_retry_info(Some(RETRY_DRAINING));
-            Status::with_error_details(Code::Unavailable, text, details)
-        }
+        Refusal::Draining => come_again(DRAINING, spread(RETRY_DRAINING), &text),
         Refusal::Analysis(features::Error::Rate(_)) => invalid("audio.sample_rate_hertz", &text),
         Refusal::Failed | Refusal::Analysis(_) => failed(),
     }
+}
+
+/// The stream is over and the call is not, or may begin anew at once.
+fn come_again(reason: &str, after: Duration, text: &str) -> Status {
+    let mut details = ErrorDetails::with_retry_info(Some(after));
+    details.set_error_info(reason, REASON_DOMAIN, HashMap::new());
+    Status::with_error_details(Code::Unavailable, text, details)
+}
+
+fn spread(least: Duration) -> Duration {
+    let (random, ..) = uuid::Uuid::new_v4().as_fields();
+    least.mul_f64(1.0 + RETRY_SPREAD * f64::from(random) / f64::from(u32::MAX))
 }
 
 fn exhausted(what: &str, text: String) -> Status {

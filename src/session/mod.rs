@@ -16,6 +16,7 @@
 //! | the client takes nothing for the stall time-out | nothing more, [`End::Stalled`] |
 //! | the client is gone | nothing for `resume_grace`, in which the same call may go on by another stream; then [`End::Vanished`] |
 //! | another stream takes over | summaries, [`End::TakenOver`] |
+//! | the stream is as old as it may be | nothing, [`End::Aged`]; the call is kept as if the client were gone |
 //!
 //! What each call tells goes to the journal too ([`crate::journal`]), which no call waits for; calls that live are on a board for those
 //! who watch, and can be reached from there.
@@ -49,6 +50,7 @@ use crate::{
     telemetry::Metrics,
 };
 
+mod age;
 mod board;
 pub mod calibrate;
 mod chronicle;

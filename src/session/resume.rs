@@ -71,7 +71,7 @@ impl Sessions {
 }
 
 impl Session {
-    /// Keeps the call, whose client has vanished, until it comes again, the grace is over, or it has to end.
+    /// Keeps the call, whose stream is gone, until it comes again, the grace is over, or it has to end.
     pub(super) async fn keep(mut self) -> Kept {
         let sessions = self.sessions.clone();
         let grace = sessions.limits().resume_grace;
@@ -79,7 +79,7 @@ impl Session {
             return Kept::Over(Box::new(self), EndReason::Vanished);
         }
         let _counted = sessions.metrics().kept(self.acknowledgement.legs.len());
-        tracing::info!(?grace, "the client vanished; the call is kept");
+        tracing::info!(?grace, "the call is kept");
         self.driver.rejoin();
         let over = Instant::now() + grace;
         let mut alarm = Alarm::default();

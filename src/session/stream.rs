@@ -14,7 +14,7 @@ use tokio::{
 use tracing::Instrument as _;
 
 use super::{
-    Engine, Message, Session,
+    Engine, Message, Session, age,
     board::Command,
     driver::Told,
     resume::{Kept, Rejoined},
@@ -71,6 +71,8 @@ pub enum End<E> {
     Vanished,
     /// Another stream took over.
     TakenOver,
+    /// The stream is as old as it may be; the call is kept, to go on by another.
+    Aged,
 }
 
 /// How long a stream that is taken over has for its last words.
@@ -91,19 +93,23 @@ impl Session {
         let span = tracing::info_span!("call", session_id = %self.acknowledgement.session_id, model);
         async move {
             tracing::info!(resumed = self.acknowledgement.resumption.is_some(), "call began");
-            let (mut reason, end) = self.converse(inputs, sender, encode).await;
+            let (reason, end) = self.converse(inputs, sender, encode).await;
             match end {
                 End::Stalled => self.wind_up(EndReason::Stalled).await,
                 End::Vanished => {
-                    let Kept::Over(session, over) = self.keep().await else { return end };
-                    self = *session;
-                    self.wind_up(over).await;
-                    reason = ending::<E>(over, None).0;
+                    self.outlive().await;
+                    return end;
+                }
+                End::Aged => {
+                    sessions.metrics().streams_aged_total.increment(1);
+                    tracing::info!("the stream is as old as it may be");
+                    // The client is to hear of it now.
+                    sessions.spawn(self.outlive().in_current_span());
+                    return end;
                 }
                 _ => {}
             }
-            sessions.metrics().calls_ended_total.increment(reason);
-            tracing::info!(reason, "call ended");
+            self.told_ended(reason);
             end
         }
         .instrument(span)
@@ -128,6 +134,9 @@ impl Session {
         let mut draining = pin!(draining.cancelled());
         let mut gone = pin!(sender.closed());
         let mut alarm = Alarm::default();
+        let mut age = Alarm::default();
+        let session_id = self.acknowledgement.session_id;
+        let oldest = limits.max_stream_age.map(|longest| Instant::now() + age::of(longest, session_id));
         let mut audio = sessions.metrics().audio_received();
         self.outbox.begin(Message::Acknowledgement(self.acknowledgement.clone()), Instant::now());
         // Whether messages are still taken.
@@ -176,6 +185,7 @@ impl Session {
                     }
                     self.driver.tick();
                 }
+                () = age.ring(oldest), if open => return ("aged", End::Aged),
                 input = inputs.next(), if open && self.driver.windows_out() < limits.max_windows_out => match input {
                     Some(Ok(Input::Audio { data, sequence, media_offset_samples })) => {
                         audio.add(Duration::from_secs_f64(
@@ -236,6 +246,18 @@ impl Session {
                 Told::Closed(reason) => self.closed = Some(reason),
             }
         }
+    }
+
+    /// Keeps the call, whose stream is gone, and brings it to its end where nobody comes for it.
+    async fn outlive(self) {
+        let Kept::Over(mut session, over) = self.keep().await else { return };
+        session.wind_up(over).await;
+        session.told_ended(ending::<()>(over, None).0);
+    }
+
+    fn told_ended(&self, reason: &'static str) {
+        self.sessions.metrics().calls_ended_total.increment(reason);
+        tracing::info!(reason, "call ended");
     }
 
     /// Brings a call to its end that nobody listens to any more, for the journal's sake.

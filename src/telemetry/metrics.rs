@@ -26,6 +26,7 @@ const LEGS_LIVE: &str = "undertone_legs_live";
 const DRAINING: &str = "undertone_draining";
 const LEGS_KEPT: &str = "undertone_legs_kept";
 const CALLS_RESUMED: &str = "undertone_calls_resumed_total";
+const STREAMS_AGED: &str = "undertone_streams_aged_total";
 const MISLABELLED: &str = "undertone_mislabelled_calls_total";
 const LEGS_BYTES: &str = "undertone_legs_bytes";
 const LOAD: &str = "undertone_load_windows_per_second";
@@ -85,6 +86,8 @@ pub struct Metrics {
     legs_kept: Gauge,
     /// Calls that went on after a break.
     pub calls_resumed_total: Counter,
+    /// Streams that ended because they were as old as they may be.
+    pub streams_aged_total: Counter,
     /// Calls whose audio is not written as they say, by what it looks like: [`ENCODINGS`].
     pub mislabelled_calls_total: Counters,
     load: Gauge,
@@ -158,6 +161,10 @@ impl Metrics {
             legs_live: from.gauge(LEGS_LIVE, "Legs of calls that are live."),
             legs_kept: from.gauge(LEGS_KEPT, "Live legs whose stream broke, kept to go on."),
             calls_resumed_total: from.counter(CALLS_RESUMED, "Calls that went on after a break."),
+            streams_aged_total: from.counter(
+                STREAMS_AGED,
+                "Streams that ended because they were as old as they may be; their calls go on.",
+            ),
             mislabelled_calls_total: from.counters(
                 MISLABELLED,
                 "Calls whose audio is not written as they say, by what it looks like.",

@@ -94,3 +94,18 @@ fn a_server_that_is_not_there_is_told() {
     let output = bench(&["--calls", "1", "--seconds", "1", "--chunk-ms", "2000"]);
     assert_eq!(output.status.code(), Some(2), "a chunk that does not fit");
 }
+
+#[test]
+fn calls_whose_streams_grow_old_go_on_without_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(&dir, "[session]\nmax_stream_age = '1s'\n");
+    let config = config.to_str().unwrap();
+    let output = bench(&["--calls", "4", "--seconds", "3", "--ramp", "0.2", "--config", config, "--json", "-"]);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{stderr}");
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    for (name, expected) in [("admitted", 4), ("errors", 0), ("out_of_order", 0)] {
+        assert_eq!(told[name], expected, "{name} in {told}\n{stderr}");
+    }
+    assert!(told["resumed"].as_u64().unwrap() >= 4, "{told}");
+}

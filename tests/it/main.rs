@@ -6,6 +6,7 @@ mod harness;
 
 mod admin;
 mod admission;
+mod age;
 mod alerts;
 mod bench;
 mod classify;

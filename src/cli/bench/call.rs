@@ -2,11 +2,18 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::{Instant, timeout_at};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, timeout_at},
+};
 use tonic::{Code, Status, transport::Channel};
-use undertone::server::proto::{
-    Acknowledgement, AnalyzeResponse, EmotionEvent, NotScoredReason, Summary, analyze_response::Message,
-    emotion_event::Outcome, emotion_service_client::EmotionServiceClient,
+use tonic_types::StatusExt as _;
+use undertone::server::{
+    REASON_DOMAIN, STREAM_AGE,
+    proto::{
+        Acknowledgement, AnalyzeResponse, EmotionEvent, NotScoredReason, Summary, analyze_response::Message,
+        emotion_event::Outcome, emotion_service_client::EmotionServiceClient,
+    },
 };
 
 use super::{
@@ -29,6 +36,8 @@ struct Call {
     dropped: i64,
     shed: u64,
     summary: Option<Summary>,
+    /// Says to the source from which chunk it goes on, on a stream that takes another's place.
+    go_on: Option<oneshot::Sender<u64>>,
 }
 
 /// Plays call number `number` to its end and counts what came.
@@ -39,7 +48,6 @@ pub(super) async fn play(
     sent: Arc<Sent>,
     chunks: u64,
 ) -> Tally {
-    let source = Source::new(Arc::clone(&plan), number, plan.config(number), Arc::clone(&sent), chunks);
     let deadline = plan.deadline;
     let mut call = Call {
         plan,
@@ -53,14 +61,16 @@ pub(super) async fn play(
         dropped: 0,
         shed: 0,
         summary: None,
+        go_on: None,
     };
     let opened = Instant::now();
     let answered = timeout_at(deadline, async {
-        let mut responses = client.analyze(source).await?.into_inner();
-        while let Some(response) = responses.message().await? {
-            call.take(&response);
+        loop {
+            match call.converse(&mut client, chunks).await {
+                Err(status) if call.acknowledged && is_aged(&status) => call.tally.resumed += 1,
+                ended => return ended,
+            }
         }
-        Ok::<(), Status>(())
     })
     .await;
     match answered {
@@ -76,6 +86,24 @@ pub(super) async fn play(
 }
 
 impl Call {
+    /// One stream of the call, to its end.
+    async fn converse(&mut self, client: &mut EmotionServiceClient<Channel>, chunks: u64) -> Result<(), Status> {
+        let (go_on, from) = oneshot::channel();
+        let config = self.plan.config(self.number);
+        let source = Source::new(Arc::clone(&self.plan), self.number, config, Arc::clone(&self.sent), chunks);
+        let source = if self.acknowledged {
+            self.go_on = Some(go_on);
+            source.waiting_for(from)
+        } else {
+            source
+        };
+        let mut responses = client.analyze(source).await?.into_inner();
+        while let Some(response) = responses.message().await? {
+            self.take(&response);
+        }
+        Ok(())
+    }
+
     fn take(&mut self, response: &AnalyzeResponse) {
         let now = Instant::now();
         match &response.message {
@@ -87,8 +115,15 @@ impl Call {
     }
 
     fn acknowledge(&mut self, acknowledgement: &Acknowledgement) {
-        if self.acknowledged {
-            self.problem("was acknowledged twice");
+        match (self.go_on.take(), &acknowledgement.resumption) {
+            (Some(go_on), Some(kept)) => {
+                let chunk = kept.sequence.and_then(|sequence| u64::try_from(sequence).ok()).unwrap_or(0);
+                // A source that is gone has nothing more to send.
+                let _ = go_on.send(chunk);
+            }
+            (Some(_), None) => self.problem("was to go on and began anew"),
+            (None, _) if self.acknowledged => self.problem("was acknowledged twice"),
+            (None, _) => {}
         }
         self.acknowledged = true;
         let stride = acknowledgement.stride.and_then(|stride| Duration::try_from(stride).ok()).unwrap_or_default();
@@ -168,4 +203,9 @@ impl Call {
     fn problem(&mut self, what: &str) {
         self.tally.error(format!("call {} {what}", self.number));
     }
+}
+
+/// Whether the call goes on by another stream.
+fn is_aged(status: &Status) -> bool {
+    status.get_details_error_info().is_some_and(|info| info.domain == REASON_DOMAIN && info.reason == STREAM_AGE)
 }

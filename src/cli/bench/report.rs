@@ -37,6 +37,8 @@ pub(super) struct Report {
     /// Of the calls that were admitted, most windows that one lost, over the mean of all; 0 when none was shed.
     shed_most_over_mean: f64,
     not_scored: u64,
+    /// Streams that grew too old, whose calls went on by another.
+    resumed: u64,
     /// Most scored windows in 50 ms, over the mean.
     burst: f64,
     /// How much later than due the load was sent.
@@ -84,6 +86,7 @@ impl Report {
             refusal_ms: Quantiles::of(&tally.refusals),
             shed_most_over_mean: over_mean(&tally.sheds),
             not_scored: tally.not_scored,
+            resumed: tally.resumed,
             burst: over_mean(&arrivals),
             late_ms: Late { p50: millis(late[0]), p95: millis(late[1]), max: millis(late[2]) },
             problems: tally.problems,
@@ -141,6 +144,9 @@ impl Report {
         }
         if self.shed > 0 {
             rows.push(("most shed of a call, over the mean", format!("{:.2}", self.shed_most_over_mean)));
+        }
+        if self.resumed > 0 {
+            rows.push(("streams too old, calls went on", self.resumed.to_string()));
         }
         if let Some(limit) = self.limit_calls {
             rows.push(("limit", format!("{limit} calls")));

@@ -11,7 +11,10 @@ use std::{
 };
 
 use futures_util::{FutureExt as _, Stream};
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, Sleep, sleep_until},
+};
 use undertone::server::proto::{AnalyzeConfig, AnalyzeRequest, AudioChunk, analyze_request::Message};
 
 use super::{load::Plan, material::Material};
@@ -37,6 +40,8 @@ pub(super) struct Source {
     next: u64,
     chunks: u64,
     due: Pin<Box<Sleep>>,
+    /// Tells from which chunk to go on; nothing is sent before.
+    from: Option<oneshot::Receiver<u64>>,
 }
 
 impl Sent {
@@ -60,7 +65,8 @@ impl Sent {
     fn note(&self, chunk: u64, now: Instant) {
         let micros = u32::try_from(now.saturating_duration_since(self.begin).as_micros()).unwrap_or(u32::MAX);
         self.place(chunk).store(micros, Ordering::Relaxed);
-        self.chunks.store(chunk + 1, Ordering::Release);
+        // What is sent again has been counted.
+        self.chunks.fetch_max(chunk + 1, Ordering::AcqRel);
     }
 
     /// When a chunk was sent; `None` if it was not yet.
@@ -85,7 +91,12 @@ impl Source {
     /// What call number `call` sends, until `chunks` are sent.
     pub(super) fn new(plan: Arc<Plan>, call: usize, config: AnalyzeConfig, sent: Arc<Sent>, chunks: u64) -> Self {
         let due = Box::pin(sleep_until(sent.due(0)));
-        Self { plan, call, sent, config: Some(config), next: 0, chunks, due }
+        Self { plan, call, sent, config: Some(config), next: 0, chunks, due, from: None }
+    }
+
+    /// Goes on from a chunk that is yet to be told.
+    pub(super) fn waiting_for(self, from: oneshot::Receiver<u64>) -> Self {
+        Self { from: Some(from), ..self }
     }
 
     fn material(&self) -> &Material {
@@ -100,6 +111,14 @@ impl Stream for Source {
         let this = &mut *self;
         if let Some(config) = this.config.take() {
             return Poll::Ready(Some(AnalyzeRequest { message: Some(Message::Config(config)) }));
+        }
+        if let Some(from) = &mut this.from {
+            // Whoever was to tell it has gone: the stream has broken, and nobody reads on.
+            let Ok(next) = ready!(from.poll_unpin(context)) else { return Poll::Ready(None) };
+            this.from = None;
+            this.next = next.min(this.chunks);
+            let due = this.sent.due(this.next);
+            this.due.as_mut().reset(due);
         }
         if this.next == this.chunks {
             return Poll::Ready(None);

@@ -19,6 +19,8 @@ pub(super) struct Tally {
     pub(super) admitted: u64,
     /// Calls that were refused for want of room.
     pub(super) refused: u64,
+    /// Streams that grew too old, whose calls went on by another.
+    pub(super) resumed: u64,
     /// From the opening of a refused call to its status.
     pub(super) refusals: Vec<Duration>,
     /// Of scored windows, while measured: from the sending of the last sample that each depends on to its event.
@@ -60,6 +62,7 @@ impl Tally {
     pub(super) fn merge(&mut self, other: Self) {
         self.admitted += other.admitted;
         self.refused += other.refused;
+        self.resumed += other.resumed;
         self.refusals.extend(other.refusals);
         self.latencies.extend(other.latencies);
         self.scored += other.scored;

@@ -1,0 +1,290 @@
+//! A call that is played: chunk after chunk goes out when it is due, responses come back, and a stream that breaks goes on by another.
+//!
+//! | what happens | what is done |
+//! |---|---|
+//! | the connection breaks, or UNAVAILABLE: the server drains, starts again, or lets no stream be older | the same call is opened again, after waits that double |
+//! | the server has kept the call | the recording goes on from where the acknowledgement says; that is not told, since the call is the same |
+//! | it begins anew | the recording goes on after what was decided on; the acknowledgement is told |
+//! | ALREADY_EXISTS meanwhile | the server has not noticed the break yet: again |
+//! | nothing helps [`TRIES`] times in a row, or another status comes | that is the end |
+
+use std::{
+    collections::HashMap,
+    io::Write as _,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{Instant, sleep, sleep_until},
+};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Code, Status, Streaming};
+use tonic_types::StatusExt as _;
+use undertone::server::proto::{
+    self as pb, AnalyzeRequest, AnalyzeResponse, analyze_request::Message, analyze_response::Message as Response,
+    emotion_service_client::EmotionServiceClient,
+};
+
+use super::{Audio, Options, endpoint, failure};
+
+/// Chunks that wait for the connection. When they are as many, the recording waits: a slow server slows the call down.
+const CHUNKS_AHEAD: usize = 8;
+/// Streams that are opened one after the other before it is given up: with the waits below about half a minute, as long as servers keep a call.
+const TRIES: u32 = 12;
+/// The wait before the second of them; it doubles.
+const FIRST_WAIT: Duration = Duration::from_millis(250);
+/// And is never longer.
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+
+/// A recording that is played as a call.
+pub(crate) struct Playing {
+    url: String,
+    config: pb::AnalyzeConfig,
+    audio: Arc<Audio>,
+    chunk: Duration,
+    speed: f64,
+    /// When its first sample was spoken.
+    begin: Instant,
+    stream: Stream,
+    progress: Progress,
+    /// Streams opened since one was acknowledged.
+    tries: u32,
+}
+
+/// One stream of the call.
+struct Stream {
+    responses: Streaming<AnalyzeResponse>,
+    /// Says where the recording goes on, once that is known.
+    go_on: Option<oneshot::Sender<Place>>,
+}
+
+/// Where a recording goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Place {
+    instant: usize,
+    sequence: i64,
+}
+
+/// What has come so far.
+#[derive(Debug, Default)]
+struct Progress {
+    acknowledged: bool,
+    /// A summary came that is not a draining server's.
+    ended: bool,
+    /// Where the present session began to listen.
+    session_begin: i64,
+    /// One past the last sample that was decided on or summed up.
+    reached: i64,
+    /// The last event of each leg.
+    last_events: HashMap<String, i64>,
+}
+
+impl Playing {
+    /// Connects to `http://host:port` and plays the call. The sending goes on beside the reading; both end when this is dropped.
+    pub(crate) async fn begin(url: &str, audio: Audio, options: Options) -> anyhow::Result<Self> {
+        let config = pb::AnalyzeConfig {
+            call_id: options.call_id,
+            audio: Some(audio.format()?),
+            legs: options.roles.iter().map(|role| pb::Leg { role: role.0.into(), ..Default::default() }).collect(),
+            // Whoever plays a recording answers for its speakers having been told, as whoever records them must.
+            notice: Some(pb::Notice { given_at: Some(SystemTime::now().into()), method: "recording".to_owned() }),
+            model: options.model,
+            ..Default::default()
+        };
+        let channel = endpoint(url)?.connect().await.map_err(|error| {
+            anyhow::Error::new(error).context(format!("cannot reach {url}; is `undertone serve` running there"))
+        })?;
+        let pace = Pace { audio: Arc::new(audio), chunk: options.chunk, speed: options.speed, begin: Instant::now() };
+        let mut stream = open(EmotionServiceClient::new(channel), &config, pace.clone()).await;
+        let Pace { audio, chunk, speed, begin } = pace;
+        if let Ok(Stream { go_on, .. }) = &mut stream {
+            go_on.take().map(|go_on| go_on.send(Place { instant: 0, sequence: 0 }));
+        }
+        let stream = stream.map_err(|status| failure(&status))?;
+        let progress = Progress::default();
+        Ok(Self { url: url.to_owned(), config, audio, chunk, speed, begin, stream, progress, tries: 0 })
+    }
+
+    /// The next response; `None` when the call has ended well.
+    pub(crate) async fn next(&mut self) -> anyhow::Result<Option<AnalyzeResponse>> {
+        loop {
+            match self.stream.responses.message().await {
+                Ok(Some(response)) => {
+                    if let Some(Response::Acknowledgement(acknowledgement)) = &response.message {
+                        self.acknowledge(acknowledgement);
+                    }
+                    if self.progress.is_news(&response) {
+                        return Ok(Some(response));
+                    }
+                }
+                Ok(None) => return Ok(None),
+                Err(status) => self.come_again(status).await?,
+            }
+        }
+    }
+
+    /// Sends the recording from where the server is.
+    fn acknowledge(&mut self, acknowledgement: &pb::Acknowledgement) {
+        self.tries = 0;
+        let Some(go_on) = self.stream.go_on.take() else { return };
+        let place = match &acknowledgement.resumption {
+            Some(kept) => Place {
+                instant: usize::try_from(kept.media_offset_samples).unwrap_or(0),
+                sequence: kept.sequence.unwrap_or(0),
+            },
+            None => Place { instant: usize::try_from(self.progress.reached).unwrap_or(0), sequence: 0 },
+        };
+        let seconds = place.instant as f64 / f64::from(self.audio.sample_rate_hz);
+        tell(format_args!("the call goes on by another stream, from {seconds:.2} s"));
+        // Where nobody sends any more, the stream has broken again.
+        let _ = go_on.send(place);
+    }
+
+    /// Opens another stream of the call, if that can help.
+    async fn come_again(&mut self, mut status: Status) -> anyhow::Result<()> {
+        loop {
+            if !self.progress.acknowledged || self.progress.ended || !may_help(&status, self.tries) {
+                return Err(failure(&status));
+            }
+            if self.tries == TRIES {
+                return Err(failure(&status).context(format!("the call broke off and did not go on in {TRIES} tries")));
+            }
+            sleep(wait(self.tries, &status, spread())).await;
+            self.tries += 1;
+            let pace = Pace { audio: Arc::clone(&self.audio), chunk: self.chunk, speed: self.speed, begin: self.begin };
+            let opened = match endpoint(&self.url)?.connect().await {
+                Ok(channel) => open(EmotionServiceClient::new(channel), &self.config, pace).await,
+                Err(error) => Err(Status::from_error(error.into())),
+            };
+            match opened {
+                Ok(stream) => {
+                    self.stream = stream;
+                    return Ok(());
+                }
+                Err(next) => status = next,
+            }
+        }
+    }
+}
+
+impl Progress {
+    /// Takes a response in; whether it tells anything that was not told.
+    fn is_news(&mut self, response: &AnalyzeResponse) -> bool {
+        match &response.message {
+            Some(Response::Acknowledgement(acknowledgement)) => {
+                let first = !self.acknowledged;
+                self.acknowledged = true;
+                let anew = acknowledgement.resumption.is_none();
+                if anew {
+                    self.session_begin = self.reached;
+                    self.last_events.clear();
+                }
+                first || anew
+            }
+            Some(Response::Event(event)) => {
+                self.reached = self.reached.max(event.end_samples);
+                let last = self.last_events.insert(event.leg_id.clone(), event.sequence);
+                last.is_none_or(|last| last < event.sequence)
+            }
+            Some(Response::Summary(summary)) => {
+                self.reached = self.reached.max(self.session_begin + summary.received_samples);
+                self.ended |= summary.end_reason() != pb::EndReason::Draining;
+                true
+            }
+            Some(Response::Status(_) | Response::Alert(_)) | None => true,
+        }
+    }
+}
+
+/// What is sent, and how fast.
+#[derive(Clone)]
+struct Pace {
+    audio: Arc<Audio>,
+    chunk: Duration,
+    speed: f64,
+    begin: Instant,
+}
+
+impl Pace {
+    /// Sends chunk after chunk from a place on, each when its last sample would have been spoken; ends when the recording does, which ends
+    /// the call, or when nobody listens any more.
+    async fn send(self, from: Place, sender: mpsc::Sender<AnalyzeRequest>) {
+        let (rate_hz, group) = (self.audio.sample_rate_hz, self.audio.bytes_per_instant());
+        let instants = (self.chunk.as_millis() * u128::from(rate_hz) / 1000).max(1);
+        let instants = usize::try_from(instants).unwrap_or(usize::MAX);
+        let all = self.audio.data.len() / group;
+        for (sequence, start) in (from.sequence..).zip((from.instant..all).step_by(instants)) {
+            let end = all.min(start.saturating_add(instants));
+            // The last is as long as the others, as a telephone system would send it.
+            let due = start.saturating_add(instants) as f64 / f64::from(rate_hz) / self.speed;
+            sleep_until(self.begin + Duration::from_secs_f64(due)).await;
+            let chunk = pb::AudioChunk {
+                data: self.audio.data.slice(start * group..end * group),
+                sequence: Some(sequence),
+                media_offset_samples: i64::try_from(start).ok(),
+            };
+            if sender.send(request(Message::Audio(chunk))).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// Opens a stream of the call, whose audio follows once it is known from where.
+async fn open(
+    mut client: EmotionServiceClient<tonic::transport::Channel>,
+    config: &pb::AnalyzeConfig,
+    pace: Pace,
+) -> Result<Stream, Status> {
+    let (sender, receiver) = mpsc::channel(CHUNKS_AHEAD);
+    let (go_on, place) = oneshot::channel();
+    let config = request(Message::Config(config.clone()));
+    tokio::spawn(async move {
+        if sender.send(config).await.is_ok()
+            && let Ok(place) = place.await
+        {
+            pace.send(place, sender).await;
+        }
+    });
+    let responses = client.analyze(ReceiverStream::new(receiver)).await?.into_inner();
+    Ok(Stream { responses, go_on: Some(go_on) })
+}
+
+/// Whether another stream may get further than the one that closed so.
+fn may_help(status: &Status, tries: u32) -> bool {
+    // A status that the server sent has no cause on this side.
+    let broken = std::error::Error::source(status).is_some();
+    let unnoticed = tries > 0 && status.code() == Code::AlreadyExists;
+    broken || unnoticed || status.code() == Code::Unavailable
+}
+
+/// How long to wait before the next try: what the server asks for, at least the doubled wait, and some more at random (0 to 1), so that many
+/// do not come together.
+fn wait(tries: u32, status: &Status, random: f64) -> Duration {
+    let asked = status.get_details_retry_info().and_then(|info| info.retry_delay);
+    // The first follows at once where the server says so.
+    let own = if tries == 0 { Duration::ZERO } else { FIRST_WAIT * 2_u32.saturating_pow(tries - 1) };
+    let own = own.min(LONGEST_WAIT);
+    asked.unwrap_or_default().max(own.mul_f64(0.5 + 0.5 * random))
+}
+
+/// 0 to 1, at random.
+fn spread() -> f64 {
+    let (random, ..) = uuid::Uuid::new_v4().as_fields();
+    f64::from(random) / f64::from(u32::MAX)
+}
+
+/// Tells how it goes, beside the results.
+fn tell(line: std::fmt::Arguments<'_>) {
+    // Progress that nobody can read is no reason to stop.
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+fn request(message: Message) -> AnalyzeRequest {
+    AnalyzeRequest { message: Some(message) }
+}
+
+#[cfg(test)]
+mod tests;
