@@ -110,10 +110,10 @@ impl Call {
         self.legs.len()
     }
 
-    /// Takes audio in.
-    pub fn push(&mut self, chunk: Chunk<'_>, now: Instant) {
+    /// Takes audio in; tells how many samples its legs took, those of gaps that were filled among them.
+    pub fn push(&mut self, chunk: Chunk<'_>, now: Instant) -> u64 {
         if !matches!(self.phase, Phase::Open) {
-            return;
+            return 0;
         }
         self.last_message = now;
         if chunk.media_offset_samples.is_some() && self.decoder.pending_bytes() > 0 {
@@ -127,20 +127,24 @@ impl Call {
             for leg in &mut self.legs {
                 leg.discard(samples as u64);
             }
-            return;
+            return 0;
         };
         self.look(chunk.data, now);
         for plane in self.planes.iter_mut() {
             plane.clear();
         }
         self.decoder.push(chunk.data, &mut self.planes);
+        let mut taken = 0;
         let decoded = self.measure.read();
         let of_legs = self.planes.iter().zip(&mut self.measure.meters);
         for (leg, (plane, meter)) in self.legs.iter_mut().zip(of_legs) {
             match before {
                 Before::Nothing => {}
                 Before::Start(position) => leg.skip(position),
-                Before::Silence(missing) => leg.fill(missing, now, &mut self.outputs),
+                Before::Silence(missing) => {
+                    leg.fill(missing, now, &mut self.outputs);
+                    taken += missing;
+                }
                 Before::Gap(missing) => leg.gap(missing, now, &mut self.outputs),
             }
             leg.discard(skip);
@@ -149,8 +153,10 @@ impl Call {
                 meter.push(fresh, |block| self.outputs.push_back(Output::Level(block)));
             }
             leg.push(fresh, now, &mut self.outputs);
+            taken += fresh.len() as u64;
         }
         self.measure.count(samples as u64, now, decoded, &mut self.outputs);
+        taken
     }
 
     /// Changes the state of one leg, or of all.

@@ -68,6 +68,11 @@ fn what_is_out_of_range_is_named_with_its_range() {
         ("[session]\nevent_buffer = 0", "session.event_buffer"),
         ("[session]\nstatus_interval = '11s'", "session.status_interval is 11s, expected at most 10s"),
         ("[session]\nidle_timeout = '0s'", "session.idle_timeout is 0ns, expected more than 0s"),
+        ("[session]\nmax_stream_age = '900ms'", "session.max_stream_age is 900ms, expected at least 1s"),
+        (
+            "[session]\nmax_stream_age = '1h'\nresume_grace = '0s'",
+            "session.resume_grace is 0ns, expected more than 0s where",
+        ),
         ("[session]\nhold_timeout = '1s'", "session.hold_timeout is 1s, expected at least session.idle_timeout, 30s"),
         ("drain_deadline = '2s'", "session.close_timeout is 5s, expected less than drain_deadline, 2s"),
         ("[alerts]\nreload_interval = '0s'", "alerts.reload_interval is 0ns, expected more than 0s"),
@@ -90,6 +95,14 @@ fn what_is_out_of_range_is_named_with_its_range() {
         let text = refusal(toml);
         assert!(text.contains(expected), "{toml:?} gave {text:?}");
     }
+}
+
+#[test]
+fn by_default_whoever_was_killed_gives_his_place_back_within_a_minute() {
+    let Config { session, http2, .. } = Config::default();
+    let found_dead = http2.keepalive_interval + http2.keepalive_timeout;
+    let kept = session.resume_grace.min(session.idle_timeout);
+    assert!(found_dead + kept <= Duration::from_secs(60), "{found_dead:?}, then {kept:?}");
 }
 
 #[test]

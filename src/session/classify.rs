@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 
-use super::{Refusal, Sessions, driver::Driver, driver::Told, open::bandwidth_warning};
+use super::{Refusal, Sessions, driver::Driver, driver::Told, open::bandwidth_warning, turn::Turn};
 use crate::{
     audio::Encoding,
     call::{Call, Chunk, EndReason, LegOptions, Options, Summary},
@@ -93,15 +93,11 @@ impl Sessions {
             close_timeout: limits.close_timeout,
         };
         let call = Call::new(options, std::time::Instant::now())?.lend(engine.inference.buffers());
-        let bytes_per_second = encoding.bytes_per_sample() * sample_rate_hz as usize;
-        let mut driver = Driver::new(
-            call,
-            Arc::new(ArcSwap::new(rules)),
-            Arc::clone(&engine),
-            self.number_legs(1),
-            bytes_per_second,
-        );
-        for data in recording.data.chunks(bytes_per_second) {
+        let turn = Turn::new(sample_rate_hz, encoding.bytes_per_sample());
+        let bytes_per_turn = turn.bytes();
+        let mut driver =
+            Driver::new(call, Arc::new(ArcSwap::new(rules)), Arc::clone(&engine), self.number_legs(1), turn);
+        for data in recording.data.chunks(bytes_per_turn) {
             driver.push(Chunk { data, sequence: None, media_offset_samples: None });
             while driver.poll().is_some() {}
             while driver.windows_out() >= limits.max_windows_out {

@@ -5,7 +5,7 @@ use std::{future::Future, pin::Pin, sync::Arc, time::Instant};
 use arc_swap::ArcSwap;
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
 
-use super::Engine;
+use super::{Engine, turn::Turn};
 use crate::{
     call::{Alert, Call, Chunk, Control, EndReason, Event, Output, Resumption, Status, Summary, Warning, WindowId},
     decision::{
@@ -24,8 +24,7 @@ pub(super) struct Driver {
     /// The number by which inference knows the call's first leg.
     first_leg: u64,
     windows: FuturesUnordered<Answer>,
-    /// More audio than this at once takes so long that other calls must be let by.
-    big_chunk_bytes: usize,
+    turn: Turn,
     failed: bool,
 }
 
@@ -44,35 +43,20 @@ pub(super) enum Told {
 }
 
 impl Driver {
-    /// `bytes_per_second` is of all legs together.
-    pub(super) fn new(
-        call: Call,
-        rules: Arc<ArcSwap<Rules>>,
-        engine: Arc<Engine>,
-        first_leg: u64,
-        bytes_per_second: usize,
-    ) -> Self {
-        let legs = call.legs();
-        // A second of a leg takes up to 400 µs, its windows included, and nothing may hold an executor up for more than 500.
-        Self {
-            call,
-            rules,
-            engine,
-            first_leg,
-            windows: FuturesUnordered::new(),
-            big_chunk_bytes: bytes_per_second / legs.max(1),
-            failed: false,
-        }
+    pub(super) fn new(call: Call, rules: Arc<ArcSwap<Rules>>, engine: Arc<Engine>, first_leg: u64, turn: Turn) -> Self {
+        Self { call, rules, engine, first_leg, windows: FuturesUnordered::new(), turn, failed: false }
     }
 
-    pub(super) fn push(&mut self, chunk: Chunk<'_>) {
-        self.call.set_rules(&self.rules.load());
+    /// Takes audio in; whether others are to be let by before there is more.
+    pub(super) fn push(&mut self, chunk: Chunk<'_>) -> bool {
         let now = Instant::now();
-        if chunk.data.len() > self.big_chunk_bytes {
-            tokio::task::block_in_place(|| self.call.push(chunk, now));
+        self.call.set_rules(&self.rules.load());
+        let samples = if self.turn.is_long(chunk.data.len()) {
+            tokio::task::block_in_place(|| self.call.push(chunk, now))
         } else {
-            self.call.push(chunk, now);
-        }
+            self.call.push(chunk, now)
+        };
+        self.turn.is_over(samples)
     }
 
     pub(super) fn control(&mut self, control: Control, leg: Option<usize>) {

@@ -69,6 +69,7 @@ mod spread;
 mod stream;
 mod supervise;
 mod terms;
+mod turn;
 mod view;
 
 pub use board::{LiveCall, LiveLeg, OpenAlert};

@@ -17,6 +17,7 @@ use super::{
     registry::Slots,
     resume::Rejoined,
     spread::Place,
+    turn::Turn,
 };
 use crate::{
     call::{Call, EndReason, LegOptions, Options},
@@ -127,8 +128,9 @@ impl Sessions {
             .timed_by(Instant::now);
         let live = self.metrics().live(request.legs.len(), load, call.bytes());
         let rules = Arc::clone(&self.shared.rules);
+        let turn = Turn::new(request.sample_rate_hz, request.encoding.bytes_per_sample());
         let first_leg = self.number_legs(request.legs.len());
-        let driver = Driver::new(call, rules, Arc::clone(&engine), first_leg, bytes_per_second);
+        let driver = Driver::new(call, rules, Arc::clone(&engine), first_leg, turn);
         let acknowledgement = Arc::new(acknowledgement);
         let outbox = Outbox::new(request.legs.len(), limits.event_buffer, self.metrics().events_dropped_total.clone());
         let (posted, commands) = self.shared.board.post(Arc::clone(&acknowledgement));

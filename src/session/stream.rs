@@ -191,9 +191,13 @@ impl Session {
                         audio.add(Duration::from_secs_f64(
                             data.len() as f64 * self.acknowledgement.legs.len() as f64 / self.bytes_per_second as f64,
                         ));
-                        self.driver.push(Chunk { data: &data, sequence, media_offset_samples });
+                        let over = self.driver.push(Chunk { data: &data, sequence, media_offset_samples });
                         // A client that always has more must not keep others from the executor.
-                        tokio::task::coop::consume_budget().await;
+                        if over {
+                            tokio::task::yield_now().await;
+                        } else {
+                            tokio::task::coop::consume_budget().await;
+                        }
                     }
                     Some(Ok(Input::Control(control, leg))) => {
                         self.driver.control(control, leg);

@@ -44,8 +44,16 @@ async fn a_slow_client_loses_the_oldest_events_and_is_told_how_many() {
     let harness = Harness::with(|config| config.session.event_buffer = 4).await;
     let call = narrow_call(harness.server.grpc()).await;
     call.speak(&voice(20.0)).await;
+    // Another call meanwhile loses nothing by it.
+    let (mut beside, audio) = (harness.acknowledged("beside").await, voice(4.0));
+    beside.speak(&audio[..4000]).await;
+    for (stride, sequence) in audio[4000..].chunks(4000).zip(1..) {
+        beside.speak(stride).await;
+        assert_eq!(beside.event().await.sequence, sequence);
+    }
+    assert_eq!(beside.end().await.summaries(EndReason::Completed)[0].dropped_events, 0);
     // Not before the server has nothing more to add.
-    eventually!(harness.metric("undertone_audio_received_seconds_total"), "20");
+    eventually!(harness.metric("undertone_audio_received_seconds_total"), "24");
     eventually!(harness.metric("undertone_events_dropped_total") != "0", true);
     let closed = call.end().await;
     assert!(closed.status.is_ok(), "{closed:?}");

@@ -1,4 +1,4 @@
-use std::{f32::consts::TAU, fs, path::Path};
+use std::{f32::consts::TAU, fs, path::Path, sync::LazyLock};
 
 use proptest::prelude::*;
 
@@ -9,13 +9,13 @@ const RATE: u32 = 8000;
 const ALL: [Encoding; 3] = [Encoding::Linear16, Encoding::Mulaw, Encoding::Alaw];
 
 /// Every committed clip, at the telephone's rate.
-fn clips() -> Vec<Vec<f32>> {
+static CLIPS: LazyLock<Vec<Vec<f32>>> = LazyLock::new(|| {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/crema-d");
     let paths = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let clips = paths.filter(|path| path.extension().is_some_and(|extension| extension == "flac"));
     let clip = |path: &Path| resample::resample(&file::read(path).unwrap().into_mono(), 16_000, RATE).unwrap();
     clips.map(|path| clip(&path)).collect()
-}
+});
 
 fn bytes(samples: &[f32], encoding: Encoding) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -50,9 +50,9 @@ fn noise(seed: &mut u32) -> f32 {
 
 #[test]
 fn speech_under_every_label_is_told_for_what_it_is() {
-    for clip in clips() {
+    for clip in CLIPS.iter() {
         for db in [6.0, 0.0, -20.0, -30.0] {
-            let clip = at(&clip, db);
+            let clip = at(clip, db);
             for sent in ALL {
                 for label in ALL {
                     assert_eq!(found(&clip, sent, label, 1), expected(sent, label), "{sent:?} as {label:?}, {db} dB");
@@ -64,7 +64,7 @@ fn speech_under_every_label_is_told_for_what_it_is() {
 
 #[test]
 fn two_voices_side_by_side_are_told_too_and_so_is_one_beside_silence() {
-    let clips = clips();
+    let clips = &*CLIPS;
     for (left, right) in [(&clips[0], Some(&clips[7])), (&clips[1], None), (&clips[2], Some(&clips[2]))] {
         let right = |at: usize| right.map_or(0.0, |right| right[at % right.len()]);
         let both: Vec<f32> = left.iter().enumerate().flat_map(|(at, sample)| [*sample, right(at)]).collect();
@@ -98,7 +98,7 @@ fn of_silence_and_white_noise_nothing_is_claimed() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig::with_cases(12))]
 
     #[test]
     fn a_tone_is_never_taken_for_what_it_is_not(hertz in 50_u16..4000, db in -50.0_f32..0.0, locked in any::<bool>()) {
@@ -115,7 +115,7 @@ proptest! {
 
     #[test]
     fn however_bytes_are_cut_the_finding_is_the_same(sizes in prop::collection::vec(1_usize..700, 1..50), label in 0_usize..3) {
-        let bytes = bytes(&clips()[3], Encoding::Linear16);
+        let bytes = bytes(&CLIPS[3], Encoding::Linear16);
         let mut whole = Watch::new(ALL[label], 1, RATE);
         let mut parts = Watch::new(ALL[label], 1, RATE);
         let mut rest = bytes.as_slice();

@@ -25,7 +25,7 @@ fn given(numbers: impl IntoIterator<Item = usize>, audio: &[f32]) -> Vec<Output>
 fn what_is_repeated_or_late_is_dropped_and_counted_and_changes_no_score() {
     let audio = speech(4.0);
     let plain = given(0..200, &audio);
-    let repeated = given((0..200).flat_map(|number| [number, number.saturating_sub(2), number]), &audio);
+    let repeated = given((0..200_usize).flat_map(|number| [number, number.saturating_sub(2), number]), &audio);
     assert_eq!(seen(&repeated), seen(&plain));
     assert_eq!((summary(&plain).dropped_samples, summary(&repeated).dropped_samples), (0, 400 * CHUNK as u64));
     let (first, last) = (events(&repeated)[0].clone(), events(&repeated).last().unwrap().dropped_samples);
@@ -51,7 +51,9 @@ fn a_lying_label_is_told_once_by_a_warning_and_from_then_on_by_every_status() {
     let mut call = customer(now);
     let mut law = Vec::new();
     codec::encode(Encoding::Alaw, &speech(3.0), &mut law);
-    law.chunks(CHUNK).for_each(|chunk| call.push(plain(chunk), now));
+    for chunk in law.chunks(CHUNK) {
+        call.push(plain(chunk), now);
+    }
     let expected = Warning::Mislabelled { label: Encoding::Linear16, looks_like: Encoding::Alaw };
     let outputs = drain(&mut call);
     let found = outputs.iter().position(|output| matches!(output, Output::Warning(_))).expect("a warning");
@@ -72,5 +74,6 @@ fn audio_that_nobody_may_listen_to_is_not_looked_at() {
     let mut law = Vec::new();
     codec::encode(Encoding::Mulaw, &speech(3.0), &mut law);
     call.push(plain(&law), now);
-    assert!(drain(&mut call).is_empty());
+    let outputs = drain(&mut call);
+    assert!(!outputs.iter().any(|output| matches!(output, Output::Warning(_) | Output::Status(_))), "{outputs:?}");
 }
