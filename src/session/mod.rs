@@ -58,6 +58,7 @@ mod classify;
 mod driver;
 mod engine;
 mod lost;
+mod measure;
 mod message;
 mod open;
 mod outbox;

@@ -14,16 +14,13 @@ use tokio::{
 use tracing::Instrument as _;
 
 use super::{
-    Engine, Message, Session, age,
+    Message, Session, age,
     board::Command,
     driver::Told,
+    measure,
     resume::{Kept, Rejoined},
 };
-use crate::{
-    call::{Chunk, Control, EndReason, Event, Warning},
-    features::NotScored,
-    telemetry::{Metrics, metrics},
-};
+use crate::call::{Chunk, Control, EndReason};
 
 /// One message from the client.
 #[derive(Debug, Clone)]
@@ -229,7 +226,7 @@ impl Session {
             let now = Instant::now();
             match told {
                 Told::Event(event) => {
-                    measure(&event, &self.engine, metrics);
+                    measure::event(&event, &self.engine, metrics);
                     self.chronicle.event(&event);
                     self.posted.event(&event);
                     self.outbox.push(Message::Event(event), now);
@@ -241,7 +238,7 @@ impl Session {
                     self.posted.alert(&alert);
                     self.outbox.push(Message::Alert { alert, changed_at }, now);
                 }
-                Told::Warning(warning) => warn(warning, metrics),
+                Told::Warning(warning) => measure::warning(warning, metrics),
                 Told::Status(status) => self.outbox.push(Message::Status { status, dropped_events: Vec::new() }, now),
                 Told::Summary(summary) => {
                     self.chronicle.summary(&summary);
@@ -310,43 +307,6 @@ fn ending<E>(reason: EndReason, invalid: Option<E>) -> (&'static str, End<E>) {
     }
 }
 
-fn measure(event: &Event, engine: &Engine, metrics: &Metrics) {
-    match &event.outcome {
-        Ok(judgement) => {
-            let label = judgement.label.map_or(metrics::UNCERTAIN, |label| &engine.model.manifest.labels[label]);
-            engine.metrics.events_total.increment(label);
-            engine.metrics.confidence_ratio.record(judgement.confidence);
-            metrics.processing_latency_seconds.record(event.processing_latency.as_secs_f64());
-        }
-        Err(reason) => metrics.not_scored_total.increment(not_scored(*reason)),
-    }
-}
-
-fn warn(warning: Warning, metrics: &Metrics) {
-    let Warning::Mislabelled { label, looks_like } = warning;
-    metrics.mislabelled_calls_total.increment(looks_like.as_str());
-    let (label, looks_like) = (label.as_str(), looks_like.as_str());
-    tracing::warn!(label, looks_like, "the audio is not written as its call says");
-}
-
-/// As metrics name it.
-fn not_scored(reason: NotScored) -> &'static str {
-    match reason {
-        NotScored::Silence => "SILENCE",
-        NotScored::Noise => "NOISE",
-        NotScored::Tone => "TONE",
-        NotScored::Music => "MUSIC",
-        NotScored::OnHold => "ON_HOLD",
-        NotScored::TooShort => "TOO_SHORT",
-        NotScored::LowSnr => "LOW_SNR",
-        NotScored::Gap => "GAP",
-        NotScored::NotPermitted => "NOT_PERMITTED",
-        NotScored::ConsentWithdrawn => "CONSENT_WITHDRAWN",
-        NotScored::Overloaded => "OVERLOADED",
-        NotScored::Failed => "FAILED",
-    }
-}
-
 /// Rings at a moment or before. It is set anew only for an earlier one: a call's deadlines move with every message, and almost never pass.
 #[derive(Default)]
 pub(super) struct Alarm {
@@ -375,6 +335,7 @@ mod tests {
     use super::*;
     use crate::{
         decision::alert::State,
+        features::NotScored,
         telemetry::metrics::{ALERT_STATES, END_REASONS, NOT_SCORED_REASONS},
     };
 
@@ -423,7 +384,7 @@ mod tests {
             NotScored::Overloaded,
             NotScored::Failed,
         ];
-        assert_eq!(reasons.map(not_scored), NOT_SCORED_REASONS);
+        assert_eq!(reasons.map(measure::not_scored), NOT_SCORED_REASONS);
         let states = [State::Firing, State::Acknowledged, State::Snoozed, State::Resolved];
         assert_eq!(states.map(State::name), ALERT_STATES);
     }
