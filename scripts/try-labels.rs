@@ -5,7 +5,7 @@
 //! ```
 //!
 //! Every clip, and sounds that are put together by number, are written as linear PCM, µ-law and A-law at several levels, looped to half a
-//! minute, and listened to under each of the three labels. `docs/integrating.md` shows the table.
+//! minute, and listened to under each of the three labels.
 
 use std::{collections::BTreeMap, env, io::Write as _, path::PathBuf};
 
@@ -29,7 +29,7 @@ const RATE_HZ: u32 = 8000;
 /// Of the recording's own level: as it is, and further away.
 const LEVELS_DB: [f32; 4] = [0.0, -20.0, -30.0, -40.0];
 /// Of each kind of sound.
-const DRAWS: usize = 50;
+const DRAWS: usize = 5;
 /// How long each is.
 const SECONDS: f32 = 10.0;
 /// Of everything drawn.
