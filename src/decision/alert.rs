@@ -129,12 +129,19 @@ pub struct Evidence {
     pub snr_db: Option<f32>,
 }
 
+impl Evidence {
+    /// Leaves nothing of what was heard.
+    pub fn forget(&mut self) {
+        self.scores.zeroize();
+        (self.level, self.peak, self.snr_db) = (0.0, 0.0, None);
+    }
+}
+
 impl ZeroizeOnDrop for Evidence {}
 
 impl Drop for Evidence {
     fn drop(&mut self) {
-        self.scores.zeroize();
-        (self.level, self.peak) = (0.0, 0.0);
+        self.forget();
     }
 }
 

@@ -1,11 +1,13 @@
 //! What waits for a client that reads slowly. Bounded: at the limit the oldest event goes, and is counted; a newer status takes an
-//! older one's place; the acknowledgement, alerts and the summaries always stay. Without clock or I/O.
+//! older one's place; the acknowledgement, alerts and the summaries always stay. Where consent is withdrawn they stay too, without what
+//! was heard. Without clock or I/O.
 
 use std::{collections::VecDeque, time::Instant};
 
 use metrics::Counter;
 
 use super::Message;
+use crate::features::NotScored;
 
 /// The messages that wait, oldest first.
 pub(super) struct Outbox {
@@ -62,6 +64,23 @@ impl Outbox {
         Some(message)
     }
 
+    /// Consent of a leg, or of all, is withdrawn: what waits says nothing any more of what was heard.
+    pub(super) fn forget(&mut self, leg: Option<usize>) {
+        let of_leg = |index: usize| leg.is_none_or(|leg| leg == index);
+        for message in &mut self.waiting {
+            match message {
+                Message::Event(event) if of_leg(event.leg) => {
+                    event.smoothed = None;
+                    if event.outcome.is_ok() {
+                        event.outcome = Err(NotScored::ConsentWithdrawn);
+                    }
+                }
+                Message::Alert { alert, .. } if of_leg(alert.leg) => alert.change.evidence.forget(),
+                _ => {}
+            }
+        }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }
@@ -94,7 +113,6 @@ mod tests {
             self, Rules,
             alert::{Evidence, Reason, Severity, State},
         },
-        features::NotScored,
     };
 
     fn event(leg: usize, sequence: u64) -> Message {
@@ -195,6 +213,28 @@ mod tests {
         outbox.push(summary(1), now);
         assert_eq!(told(&mut outbox), ["!1", "!2", "e4", "e5", "s[3, 0]", "e1", "z3", "z0"]);
         assert!(outbox.is_empty());
+    }
+
+    #[test]
+    fn what_waits_says_nothing_of_who_withdrew_consent() {
+        let judgement = || decision::Judgement { probabilities: vec![0.25, 0.75], label: Some(1), confidence: 0.75 };
+        let now = Instant::now();
+        let heard = |leg| {
+            let Message::Event(event) = event(leg, 1) else { unreachable!("it is one") };
+            Message::Event(Event { outcome: Ok(judgement()), smoothed: Some(judgement()), ..event })
+        };
+        let mut outbox = Outbox::new(2, 8, Counter::noop());
+        let Message::Alert { mut alert, changed_at } = alert(1) else { unreachable!("it is one") };
+        (alert.change.evidence.scores, alert.change.evidence.level) = (vec![0.25, 0.75], 0.75);
+        for message in [heard(0), heard(1), Message::Alert { alert, changed_at }, event(0, 2)] {
+            outbox.push(message, now);
+        }
+        outbox.forget(Some(0));
+        let told: Vec<String> = std::iter::from_fn(|| outbox.pop(now)).map(|message| format!("{message:?}")).collect();
+        assert!(told[0].contains("Err(ConsentWithdrawn)") && told[0].contains("smoothed: None"), "{}", told[0]);
+        assert!(told[1].contains("0.75"), "another leg's: {}", told[1]);
+        assert!(told[2].contains("Firing") && !told[2].contains("0.75"), "{}", told[2]);
+        assert!(told[3].contains("Err(Silence)"), "{}", told[3]);
     }
 
     #[test]

@@ -200,6 +200,7 @@ impl Session {
                         self.driver.control(control, leg);
                         if control == Control::WithdrawConsent {
                             self.posted.withdraw(leg);
+                            self.outbox.forget(leg);
                             self.chronicle.withdraw(leg, CLIENT, "told on the call's own stream");
                         }
                     }
@@ -282,6 +283,7 @@ impl Session {
             Command::Withdraw { leg, actor, reason, answer } => {
                 self.driver.control(Control::WithdrawConsent, leg);
                 self.posted.withdraw(leg);
+                self.outbox.forget(leg);
                 let _ = answer.send(self.chronicle.withdraw(leg, &actor, &reason));
             }
             Command::Acknowledge { alert_id, by, answer } => drop(answer.send(self.driver.acknowledge(&alert_id, &by))),

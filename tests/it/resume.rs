@@ -208,6 +208,10 @@ async fn withdrawn_consent_reaches_a_kept_call() {
     let closed = call.end().await;
     let summary = closed.summaries(EndReason::ConsentWithdrawn)[0];
     assert!(summary.shares.is_empty() && summary.scored_windows == 0, "{summary:?}");
+    // What still waited for the client is there, and says nothing of what was heard.
+    let silent =
+        |event: &&EmotionEvent| event.smoothed.is_none() && !matches!(event.outcome, Some(Outcome::Emotion(_)));
+    assert!(!closed.events().is_empty() && closed.events().iter().all(silent), "{closed:?}");
     harness.stop().await;
 }
 
