@@ -79,8 +79,7 @@ impl Sessions {
 
     /// Tells how what servers that died had begun has ended.
     fn tell_ends(&self, kept: &[Entry], died: impl Fn(&str) -> bool) {
-        let lost: Vec<Draft> =
-            live(kept).into_iter().filter(|began| died(&began.node)).filter_map(|began| lost(began)).collect();
+        let lost: Vec<Draft> = live(kept).into_iter().filter(|began| died(&began.node)).filter_map(lost).collect();
         let resolved: Vec<Draft> = open_alerts(kept, died).into_iter().filter_map(resolved).collect();
         if !lost.is_empty() || !resolved.is_empty() {
             let (legs, alerts) = (lost.len(), resolved.len());
