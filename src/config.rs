@@ -13,7 +13,12 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::{inference, journal, policy::Policy, telemetry};
+use crate::{
+    inference, journal,
+    model::onnx::{self, Provider},
+    policy::Policy,
+    telemetry,
+};
 
 mod changes;
 mod load;
@@ -24,7 +29,7 @@ mod validate;
 pub mod webhook;
 
 pub use changes::Changes;
-pub use load::{Error, Flags, SessionFlags};
+pub use load::{Error, Flags, InferenceFlags, SessionFlags};
 pub use source::Source;
 pub use validate::Invalid;
 pub use webhook::Webhook;
@@ -80,11 +85,21 @@ pub struct OnnxRuntime {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Inference {
-    /// Threads a model; at least 1. Left out: half of the cores that the process may use, since features take the other half.
+    /// What runs the networks.
+    pub provider: Provider,
+    /// Which GPU, as CUDA counts them.
+    pub device_id: u16,
+    /// Whether models run on the CPU where the provider cannot be had; else that is an error.
+    pub fallback_to_cpu: bool,
+    /// Where TensorRT keeps the engines that it has built. Left out: nowhere, so that it builds them at every start.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub engine_cache: Option<PathBuf>,
+    /// Threads a model; at least 1. Left out: half of the cores that the process may use, since features take the other half; 1 for a GPU.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub threads: Option<usize>,
-    /// Windows run at once at most; at least 1.
-    pub max_batch: usize,
+    /// Windows run at once at most; at least 1. Left out: 8, or 64 on a GPU.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_batch: Option<usize>,
     /// How long the oldest waiting window waits for others; at most 20 ms.
     #[serde(with = "humantime_serde")]
     pub max_wait: Duration,
@@ -198,16 +213,32 @@ impl Config {
 }
 
 impl Inference {
-    /// As [`crate::inference`] takes it.
-    pub fn options(&self) -> inference::Options {
+    /// As sessions take it.
+    pub fn session_options(&self) -> onnx::Options {
+        let max_batch = self.max_batch.unwrap_or(self.provider.max_batch());
+        onnx::Options {
+            device_id: self.device_id.into(),
+            engine_cache: self.engine_cache.clone(),
+            fallback_to_cpu: self.fallback_to_cpu,
+            ..onnx::Options::on(self.provider, max_batch)
+        }
+    }
+
+    /// As [`crate::inference`] takes it, for a model that runs on this provider.
+    pub fn options(&self, provider: Provider) -> inference::Options {
         let cores = thread::available_parallelism().map_or(1, usize::from);
-        let threads = self.threads.unwrap_or((cores / 2).max(1));
+        let threads = match provider {
+            Provider::Cpu => (cores / 2).max(1),
+            // All threads would wait for the same GPU, each with the network in its memory.
+            Provider::Cuda | Provider::Tensorrt => 1,
+        };
+        let threads = self.threads.unwrap_or(threads);
         let capacity = inference::Options::default().queue.capacity.saturating_mul(threads);
         inference::Options {
             threads,
             queue: inference::queue::Options {
                 capacity: self.queue_capacity.unwrap_or(capacity),
-                max_batch: self.max_batch,
+                max_batch: self.max_batch.unwrap_or(provider.max_batch()),
                 max_wait: self.max_wait,
             },
         }
@@ -239,7 +270,16 @@ impl Default for Config {
 impl Default for Inference {
     fn default() -> Self {
         let queue = inference::Options::default().queue;
-        Self { threads: None, max_batch: queue.max_batch, max_wait: queue.max_wait, queue_capacity: None }
+        Self {
+            provider: Provider::Cpu,
+            device_id: 0,
+            fallback_to_cpu: false,
+            engine_cache: None,
+            threads: None,
+            max_batch: None,
+            max_wait: queue.max_wait,
+            queue_capacity: None,
+        }
     }
 }
 

@@ -11,7 +11,7 @@ pub(crate) fn bench(c: &mut Criterion) {
         let manifest = &model.manifest;
         let values = manifest.window.frames * manifest.front_end.values();
         let mut session = model.session().unwrap();
-        for batch in [1, 4, 8, 16, 32] {
+        for batch in [1, 4, 8, 16, 32, 64] {
             let windows: Vec<f32> = (0..batch * values).map(|n| (n % 17) as f32 / 8.0 - 1.0).collect();
             group.throughput(Throughput::Elements(batch as u64));
             group.bench_function(BenchmarkId::new(&manifest.name, batch), |b| {

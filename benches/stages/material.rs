@@ -1,12 +1,13 @@
 //! What the benches work on: a voice at the telephone's rate, and the models that are shipped.
 
-use std::{fs, path::Path};
+use std::{env, fs, path::Path};
 
+use clap::ValueEnum as _;
 use undertone::{
     audio::{file, resample::resample},
     model::{
         Model,
-        onnx::{Options, Runtime},
+        onnx::{Options, Provider, Runtime},
     },
 };
 
@@ -25,12 +26,15 @@ pub(crate) fn voice(rate_hz: u32, samples: usize) -> Vec<f32> {
     clip[from..to].iter().copied().cycle().take(samples).collect()
 }
 
-/// The models in `models/`, by name.
+/// The models in `models/`, by name, on what UNDERTONE_INFERENCE__PROVIDER says, as a server's configuration has it.
 pub(crate) fn models() -> Vec<Model> {
     let runtime = Runtime::load(None).unwrap();
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
     let mut folders: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     folders.retain(|folder| folder.join("manifest.toml").is_file());
     folders.sort();
-    folders.iter().map(|folder| Model::load(runtime, folder, Options::default()).unwrap()).collect()
+    let provider = env::var("UNDERTONE_INFERENCE__PROVIDER").ok();
+    let provider = provider.map_or(Provider::Cpu, |name| Provider::from_str(&name, true).unwrap());
+    let options = Options::on(provider, provider.max_batch());
+    folders.iter().map(|folder| Model::load(runtime, folder, options.clone()).unwrap()).collect()
 }

@@ -18,7 +18,7 @@ use undertone::{
     features::NotScored,
     model::{
         Model,
-        onnx::{Options, Runtime, Session},
+        onnx::{Options, Provider, Runtime, Session},
     },
 };
 
@@ -33,6 +33,9 @@ pub(crate) struct Args {
     /// Folder with the model [default: models/telephone, here or beside the program]
     #[arg(long, value_name = "DIR")]
     model: Option<PathBuf>,
+    /// What runs the model.
+    #[arg(long, value_enum, default_value_t)]
+    provider: Provider,
     /// Print one JSON object a file instead of a table.
     #[arg(long)]
     json: bool,
@@ -65,8 +68,8 @@ struct Listener {
 
 /// Runs the command. A file that cannot be read is told and left out; the others are done all the same.
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
-    let Args { files, model, json, scores } = args;
-    let mut listener = Listener::new(&super::model_dir(model)?, scores.as_deref())?;
+    let Args { files, model, provider, json, scores } = args;
+    let mut listener = Listener::new(&super::model_dir(model)?, provider, scores.as_deref())?;
     let bar = progress(files.len());
     let mut heard = Vec::new();
     let mut failed = 0;
@@ -96,8 +99,9 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
 }
 
 impl Listener {
-    fn new(dir: &Path, scores: Option<&Path>) -> anyhow::Result<Self> {
-        let model = Model::load(Runtime::load(None)?, dir, Options::default())
+    fn new(dir: &Path, provider: Provider, scores: Option<&Path>) -> anyhow::Result<Self> {
+        // Windows of a recording are run one by one.
+        let model = Model::load(Runtime::load(None)?, dir, Options::on(provider, 1))
             .with_context(|| format!("cannot use the model in {}", dir.display()))?;
         let session = model.session()?;
         let create = |path: &Path| {

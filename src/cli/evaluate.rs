@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use undertone::{
     corpus::{Clip, Condition, Corpus, LabelMap, parse_actors, tables},
     evaluate::{self, Baseline, Outcome, Subject, Window},
+    model::onnx::Provider,
 };
 
 mod chart;
@@ -45,6 +46,9 @@ pub(crate) struct Args {
     /// Let the gate decide what is speech, as in a call, and count what it leaves out.
     #[arg(long)]
     gate: bool,
+    /// What runs the networks.
+    #[arg(long, value_enum, default_value_t)]
+    provider: Provider,
     /// Write JSON to this file, or to standard output with -, in place of the tables.
     #[arg(long, value_name = "OUT|-")]
     json: Option<String>,
@@ -99,7 +103,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let subjects: Vec<Subject> = args
         .model
         .iter()
-        .map(|dir| Subject::load(dir).with_context(|| format!("model in {}", dir.display())))
+        .map(|dir| Subject::load(dir, args.provider).with_context(|| format!("model in {}", dir.display())))
         .collect::<Result<_, _>>()?;
     let options = evaluate::Options {
         conditions: args.condition,

@@ -5,7 +5,8 @@ use std::{io, net::SocketAddr, path::PathBuf, process, thread};
 use anyhow::Context as _;
 use serde_json::json;
 use undertone::{
-    config::{Config, Flags, SessionFlags, Source},
+    config::{Config, Flags, InferenceFlags, SessionFlags, Source},
+    model::onnx::Provider,
     server::{Server, Trigger},
     shutdown::{Reloads, Signals},
 };
@@ -30,6 +31,9 @@ pub(crate) struct Args {
     /// Where /livez, /readyz and /metrics are served.
     #[arg(long, value_name = "ADDR")]
     admin: Option<SocketAddr>,
+    /// What runs the models; one that cannot be had is an error, unless inference.fallback_to_cpu is set [default: cpu]
+    #[arg(long, value_enum)]
+    provider: Option<Provider>,
     /// Measure what this machine carries before calls are taken, and refuse calls beyond it; the line of JSON tells it
     #[arg(long)]
     calibrate: bool,
@@ -43,7 +47,8 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let session = args.calibrate.then_some(SessionFlags { calibrate: true });
-    let flags = Flags { listen: args.listen, admin: args.admin, models: args.models, session };
+    let inference = args.provider.map(|provider| InferenceFlags { provider });
+    let flags = Flags { listen: args.listen, admin: args.admin, models: args.models, inference, session };
     let config = Config::load(args.config.as_deref(), &flags)?;
     if args.dump_config {
         return print(config.to_toml()?.trim_end());

@@ -12,6 +12,7 @@ use figment::{
 use serde::Serialize;
 
 use super::{Config, Invalid};
+use crate::model::onnx::Provider;
 
 /// Prefix of the variables; two underscores part a section from its key.
 const VARIABLES: &str = "UNDERTONE_";
@@ -28,9 +29,19 @@ pub struct Flags {
     /// [`Config::models`].
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub models: Vec<PathBuf>,
+    /// Of [`Config::inference`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub inference: Option<InferenceFlags>,
     /// Of [`Config::session`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session: Option<SessionFlags>,
+}
+
+/// What the command line may override of the section `inference`.
+#[derive(Debug, Clone, Serialize)]
+pub struct InferenceFlags {
+    /// [`super::Inference::provider`].
+    pub provider: Provider,
 }
 
 /// What the command line may override of the section `session`.

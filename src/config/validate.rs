@@ -93,7 +93,7 @@ impl Config {
     /// Whether a server can run by it. The first fault found.
     pub fn validate(&self) -> Result<(), Invalid> {
         self.validate_addresses()?;
-        self.inference.options().validate()?;
+        self.inference.options(self.inference.provider).validate()?;
         self.policy.validate()?;
         self.journal.validate()?;
         if self.policy.mode != Mode::CustomerOnly && self.journal.engine == EngineKind::None {

@@ -9,7 +9,7 @@ use crate::{
     model::{
         Forest, Manifest, Model, forest,
         manifest::{Training, sha256_hex},
-        onnx::{self, Options, Runtime},
+        onnx::{self, Options, Provider, Runtime},
     },
 };
 
@@ -47,19 +47,19 @@ pub fn fold_dir(dir: &Path, fold: usize) -> PathBuf {
 }
 
 impl Subject {
-    /// Loads the model in a folder, of any kind.
+    /// Loads the model in a folder, of any kind; a network runs on this provider.
     ///
     /// # Errors
     /// Whatever keeps it from being used.
-    pub fn load(dir: &Path) -> Result<Self, Error> {
+    pub fn load(dir: &Path, provider: Provider) -> Result<Self, Error> {
         if fold_dir(dir, 0).is_dir() {
             let dirs = (0..).map(|fold| fold_dir(dir, fold)).take_while(|dir| dir.is_dir());
-            return Ok(Self::folds(dirs.map(|dir| Self::load(&dir)).collect::<Result<_, _>>()?));
+            return Ok(Self::folds(dirs.map(|dir| Self::load(&dir, provider)).collect::<Result<_, _>>()?));
         }
         if dir.join(forest::FILE_NAME).is_file() {
             return Ok(Self::Forest(Box::new(Forest::load(dir).map_err(onnx::Error::from)?)));
         }
-        let model = Model::load(Runtime::load(None)?, dir, Options::default())?;
+        let model = Model::load(Runtime::load(None)?, dir, Options::on(provider, provider.max_batch()))?;
         Ok(Self::Network(model))
     }
 

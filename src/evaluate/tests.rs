@@ -15,13 +15,13 @@ use crate::{
     model::{
         Forest, Manifest,
         forest::{self, About, Trees},
-        onnx::graph::Size,
+        onnx::{Provider, graph::Size},
         tiny,
     },
 };
 
 fn shipped() -> Subject {
-    Subject::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("models/cnn-bilstm")).unwrap()
+    Subject::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("models/cnn-bilstm"), Provider::Cpu).unwrap()
 }
 
 fn manifest(subject: &Subject) -> &Manifest {
@@ -42,7 +42,7 @@ fn with_baseline(dir: &Path) -> Subject {
             manifest.standardization = Standardization::identity(bands);
         },
     );
-    Subject::load(dir).unwrap()
+    Subject::load(dir, Provider::Cpu).unwrap()
 }
 
 /// A forest grown on these clips.
@@ -252,7 +252,7 @@ fn a_forest_is_scored_beside_the_networks() {
     let corpus = corpus();
     let clips: Vec<&Clip> = corpus.clips.iter().collect();
     grow(dir.path(), &clips);
-    let subject = Subject::load(dir.path()).unwrap();
+    let subject = Subject::load(dir.path(), Provider::Cpu).unwrap();
     assert_eq!(subject.name(), "forest");
     let wanted =
         options(&[Condition::Wide, Condition::Flat], &[Baseline::Warm], &[Window::Whole, Window::Seconds(1.0)]);

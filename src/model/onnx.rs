@@ -1,9 +1,9 @@
-//! A network in ONNX Runtime, on the CPU; [`graph`] writes one.
+//! A network in ONNX Runtime, on the [`Provider`] that is asked for; [`graph`] writes one.
 //!
 //! The library is loaded when [`Runtime::load`] asks for it, so the program builds and starts without one; a library that is
 //! missing, too old or not ONNX Runtime at all is an error that says how to get it. A [`Session`] is only made of a network whose
-//! hash and graph fit its manifest, and has run once before it is handed out, so that the first call does not wait for what ONNX
-//! Runtime puts off until then.
+//! hash and graph fit its manifest, and has run before it is handed out, at every size that it may be run at where those are few, so
+//! that no call waits for what ONNX Runtime puts off until then.
 
 use std::path::{Path, PathBuf};
 
@@ -12,24 +12,34 @@ use ort::{
     value::{Outlet, TensorElementType, TensorRef, ValueType},
 };
 
-use self::graph::Size;
+use self::{bucket::Buckets, graph::Size};
 use super::{Classifier, Manifest, manifest};
 
+mod bucket;
 pub mod graph;
+mod provider;
 mod runtime;
 #[cfg(test)]
 mod tests;
 
+pub use provider::Provider;
 pub use runtime::Runtime;
 
-/// What runs the networks, as the API names it.
-pub const PROVIDER: &str = "cpu";
-
 /// How a session is to run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
     /// Threads within one run. 1 unless told otherwise: workers run side by side, and a window is too small to share.
     pub intra_threads: usize,
+    /// What it runs on.
+    pub provider: Provider,
+    /// Which GPU.
+    pub device_id: i32,
+    /// Sizes of batches that it is run at, ascending, all tried out beforehand; others are filled up or parted. Empty: any.
+    pub buckets: Vec<usize>,
+    /// Where TensorRT keeps the engines that it has built. `None`: nowhere, so that it builds them at every start.
+    pub engine_cache: Option<PathBuf>,
+    /// Whether a model runs on the CPU where the provider cannot be had.
+    pub fallback_to_cpu: bool,
 }
 
 /// What can be wrong with ONNX Runtime or a network; the message says what to do.
@@ -86,6 +96,22 @@ pub enum Error {
         /// What differs, with expected and actual.
         problem: String,
     },
+    /// The network runs on the CPU, but not on the provider that is asked for.
+    #[error(
+        "model {model:?} cannot run on {}: {problem}; {remedy}; or choose the provider cpu, or set inference.fallback_to_cpu = true to go \
+         on without",
+        provider.name()
+    )]
+    Provider {
+        /// The model's name.
+        model: String,
+        /// The provider.
+        provider: Provider,
+        /// Why.
+        problem: String,
+        /// What to do.
+        remedy: String,
+    },
 }
 
 /// One network, ready to run. One a worker thread.
@@ -98,11 +124,31 @@ pub struct Session {
     /// Whether a window is one row: [`crate::features::FrontEnd::is_flat`].
     flat: bool,
     labels: usize,
+    buckets: Buckets,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { intra_threads: 1 }
+        Self::on(Provider::Cpu, Provider::Cpu.max_batch())
+    }
+}
+
+impl Options {
+    /// On this provider, with batches of so many windows at most; the first GPU.
+    pub fn on(provider: Provider, max_batch: usize) -> Self {
+        Self {
+            intra_threads: 1,
+            provider,
+            device_id: 0,
+            buckets: provider.buckets(max_batch),
+            engine_cache: None,
+            fallback_to_cpu: false,
+        }
+    }
+
+    /// The same on the CPU.
+    pub(super) fn on_cpu(&self) -> Self {
+        Self { intra_threads: self.intra_threads, ..Self::default() }
     }
 }
 
@@ -113,18 +159,37 @@ impl Session {
     }
 
     /// A network whose bytes [`Manifest::read_network`] gave, once its graph is found to fit.
+    ///
+    /// # Errors
+    /// [`Error::Provider`] where it runs on the CPU, but not on the provider asked for; what is wrong with the network itself is told as it
+    /// is on the CPU.
     pub fn from_network(
         runtime: &Runtime,
         manifest: &Manifest,
         network: &[u8],
         options: &Options,
     ) -> Result<Self, Error> {
+        let made = Self::make(runtime, manifest, network, options);
+        let provider = options.provider;
+        let problem =
+            match made {
+                Err(
+                    Error::Graph { problem, .. } | Error::Mismatch { problem, .. } | Error::Provider { problem, .. },
+                ) if provider != Provider::Cpu => problem,
+                made => return made,
+            };
+        Self::make(runtime, manifest, network, &options.on_cpu())?;
+        Err(Error::Provider { model: manifest.name.clone(), provider, problem, remedy: provider.remedy(runtime) })
+    }
+
+    fn make(runtime: &Runtime, manifest: &Manifest, network: &[u8], options: &Options) -> Result<Self, Error> {
         let unreadable = |problem: ort::Error| Error::Graph {
             model: manifest.name.clone(),
             opset: manifest.network.opset,
             problem: problem.to_string(),
         };
         let graph = builder(runtime, options)
+            .and_then(|builder| options.provider.register(builder, manifest, options))
             .and_then(|mut builder| builder.commit_from_memory(network))
             .map_err(unreadable)?;
         let mismatch = |problem| Error::Mismatch { model: manifest.name.clone(), problem };
@@ -140,10 +205,9 @@ impl Session {
         let sizes = [Size::Any("batch"), Size::Is(labels)];
         check("output", graph.outputs(), &manifest.network.output, &sizes).map_err(mismatch)?;
         let (input, output) = (manifest.network.input.clone(), manifest.network.output.clone());
-        let mut session = Self { graph, input, output, values, flat, labels };
-        // A graph may promise any batch, or any number of frames, and hold a reshape to one.
-        let shortest = window.network_frames(window.grow_frames.unwrap_or(window.frames));
-        for (batch, frames) in [(1, shortest), (1, window.frames), (2, window.frames)] {
+        let buckets = Buckets::new(options.buckets.clone());
+        let mut session = Self { graph, input, output, values, flat, labels, buckets };
+        for (batch, frames) in tried_out(manifest, options) {
             let windows = vec![0.0; batch * frames * values];
             session.run(&windows, batch).map_err(|error| {
                 mismatch(format!("a batch of {batch} windows of {frames} frames of zeros: {error}"))
@@ -165,6 +229,15 @@ impl Session {
                 "{actual} numbers were given for {batch} windows of {frames} frames of {values} values, expected {expected}"
             )));
         }
+        let mut buckets = std::mem::take(&mut self.buckets);
+        let rows = buckets.run(windows, batch, |windows, batch| self.run_batch(windows, batch, frames));
+        self.buckets = buckets;
+        rows
+    }
+
+    /// Runs a batch as it is.
+    fn run_batch(&mut self, windows: &[f32], batch: usize, frames: usize) -> Result<Vec<f32>, super::Error> {
+        let failed = |problem: String| super::Error::Inference(problem);
         let (flat, rows) = ([batch, frames * self.values], [batch, frames, self.values]);
         let shape: &[usize] = if self.flat { &flat } else { &rows };
         let input = TensorRef::from_array_view((shape.to_vec(), windows)).map_err(|error| failed(error.to_string()))?;
@@ -193,6 +266,23 @@ impl Classifier for Session {
         let frames = windows.len().checked_div(batch * self.values).unwrap_or(0);
         self.run_frames(windows, batch, frames)
     }
+}
+
+/// The lengths, in frames, of the windows that the network is given, ascending.
+fn lengths(manifest: &Manifest) -> Vec<usize> {
+    let window = &manifest.window;
+    let grown = window.grow_frames.into_iter().flat_map(|grow| (grow..window.frames).step_by(grow));
+    grown.chain([window.frames]).collect()
+}
+
+/// Batches and lengths that a network is tried out with before it is handed out: where there are buckets all that it will be run at, else
+/// what tells whether it takes any, since a graph may promise any batch or number of frames and hold a reshape to one.
+fn tried_out(manifest: &Manifest, options: &Options) -> Vec<(usize, usize)> {
+    let lengths = lengths(manifest);
+    if options.buckets.is_empty() {
+        return vec![(1, lengths[0]), (1, manifest.window.frames), (2, manifest.window.frames)];
+    }
+    lengths.into_iter().flat_map(|frames| options.buckets.iter().map(move |&batch| (batch, frames))).collect()
 }
 
 fn builder(runtime: &Runtime, options: &Options) -> ort::Result<SessionBuilder> {

@@ -2,12 +2,12 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use super::{
     Manifest,
-    onnx::{self, Options, PROVIDER, Runtime, Session},
+    onnx::{self, Options, Provider, Runtime, Session},
 };
 
 /// One model in service: its manifest, and the network whose hash and graph were found to fit.
@@ -20,6 +20,10 @@ pub struct Model {
     runtime: &'static Runtime,
     network: Arc<[u8]>,
     options: Options,
+    /// Why it runs on the CPU and not on the provider that was asked for.
+    fallback_reason: Option<String>,
+    /// The session by which it was checked, for whoever asks first: on a GPU one takes seconds.
+    checked: Arc<Mutex<Option<Session>>>,
 }
 
 /// The models in service. Never empty, but for the default.
@@ -82,19 +86,45 @@ impl Model {
         network: Arc<[u8]>,
         options: Options,
     ) -> Result<Self, onnx::Error> {
-        let model = Self { manifest: Arc::new(manifest), dir: dir.to_owned(), runtime, network, options };
-        model.session()?;
+        let mut model = Self { dir: dir.to_owned(), ..Self::of(runtime, manifest, network, options) };
+        let session = match model.session() {
+            Err(refused @ onnx::Error::Provider { .. }) if model.options.fallback_to_cpu => {
+                let provider = model.options.provider.name();
+                tracing::warn!(
+                    model = model.manifest.name,
+                    provider,
+                    reason = %refused,
+                    "the provider that is configured cannot be had: the model runs on the CPU, as inference.fallback_to_cpu permits"
+                );
+                model.fallback_reason = Some(refused.to_string());
+                model.session()
+            }
+            session => session,
+        };
+        model.checked = Arc::new(Mutex::new(Some(session?)));
         Ok(model)
     }
 
     /// A model whose network is in memory and was checked against its manifest.
-    pub fn of(runtime: &'static Runtime, manifest: Manifest, network: &[u8], options: Options) -> Self {
-        Self { manifest: Arc::new(manifest), dir: PathBuf::new(), runtime, network: network.into(), options }
+    pub fn of(runtime: &'static Runtime, manifest: Manifest, network: Arc<[u8]>, options: Options) -> Self {
+        Self {
+            manifest: Arc::new(manifest),
+            dir: PathBuf::new(),
+            runtime,
+            network,
+            options,
+            fallback_reason: None,
+            checked: Arc::default(),
+        }
     }
 
     /// A session of its own for one thread, of the bytes that were checked, whatever has become of the file since.
     pub fn session(&self) -> Result<Session, onnx::Error> {
-        Session::from_network(self.runtime, &self.manifest, &self.network, &self.options)
+        if let Some(session) = self.checked.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            return Ok(session);
+        }
+        let options = if self.fallback_reason.is_some() { &self.options.on_cpu() } else { &self.options };
+        Session::from_network(self.runtime, &self.manifest, &self.network, options)
     }
 
     /// SHA-256 of the network, hexadecimal.
@@ -102,20 +132,26 @@ impl Model {
         &self.manifest.network.sha256
     }
 
-    /// What runs it: "cpu".
-    pub fn provider(&self) -> &'static str {
-        PROVIDER
+    /// What runs it.
+    pub fn provider(&self) -> Provider {
+        if self.fallback_reason.is_some() { Provider::Cpu } else { self.options.provider }
+    }
+
+    /// Why it runs on the CPU, where another provider was asked for and could not be had.
+    pub fn fallback_reason(&self) -> Option<&str> {
+        self.fallback_reason.as_deref()
     }
 }
 
 impl Registry {
     /// Loads the models in these folders; the first is the default.
-    pub fn load(runtime: &'static Runtime, dirs: &[PathBuf], options: Options) -> Result<Self, Error> {
+    pub fn load(runtime: &'static Runtime, dirs: &[PathBuf], options: &Options) -> Result<Self, Error> {
         Self::default().renewed(runtime, dirs, options)
     }
 
-    /// Loads the models in these folders; those of this registry that are the same in every byte are kept as they are.
-    pub fn renewed(&self, runtime: &'static Runtime, dirs: &[PathBuf], options: Options) -> Result<Self, Error> {
+    /// Loads the models in these folders; those of this registry that are the same in every byte are kept as they are, unless they fell
+    /// back to the CPU and need not any more.
+    pub fn renewed(&self, runtime: &'static Runtime, dirs: &[PathBuf], options: &Options) -> Result<Self, Error> {
         let mut models: Vec<Arc<Model>> = Vec::with_capacity(dirs.len());
         for dir in dirs {
             let model = self.keep_or_load(runtime, dir, options);
@@ -133,15 +169,27 @@ impl Registry {
         Ok(Self { models })
     }
 
-    fn keep_or_load(&self, runtime: &'static Runtime, dir: &Path, options: Options) -> Result<Arc<Model>, onnx::Error> {
+    fn keep_or_load(
+        &self,
+        runtime: &'static Runtime,
+        dir: &Path,
+        options: &Options,
+    ) -> Result<Arc<Model>, onnx::Error> {
         let manifest = Manifest::load(dir)?;
         // Read even where the manifest is the same: a network that no longer fits it is a model that cannot be loaded.
-        let network = manifest.read_network(dir)?;
-        let same = |model: &&Arc<Model>| model.dir == dir && model.options == options && *model.manifest == manifest;
-        if let Some(model) = self.models.iter().find(same) {
-            return Ok(Arc::clone(model));
+        let network: Arc<[u8]> = manifest.read_network(dir)?.into();
+        let same = |model: &&Arc<Model>| model.dir == dir && model.options == *options && *model.manifest == manifest;
+        let Some(before) = self.models.iter().find(same) else {
+            return Model::checked(runtime, dir, manifest, network, options.clone()).map(Arc::new);
+        };
+        if before.fallback_reason.is_some()
+            && let Ok(mut model) =
+                Model::checked(runtime, dir, manifest, network, Options { fallback_to_cpu: false, ..options.clone() })
+        {
+            model.options = options.clone();
+            return Ok(Arc::new(model));
         }
-        Model::checked(runtime, dir, manifest, network.into(), options).map(Arc::new)
+        Ok(Arc::clone(before))
     }
 
     /// The model that a call gets which asks for none.
@@ -177,7 +225,7 @@ mod tests {
     };
 
     fn load(dirs: &[PathBuf]) -> Result<Registry, Error> {
-        Registry::load(Runtime::load(None).unwrap(), dirs, Options::default())
+        Registry::load(Runtime::load(None).unwrap(), dirs, &Options::default())
     }
 
     /// Folders with models of these names.
@@ -219,14 +267,40 @@ mod tests {
     }
 
     #[test]
+    fn a_model_runs_on_the_cpu_instead_where_that_is_permitted_and_is_kept_by_a_reload() {
+        let runtime = Runtime::load(None).unwrap();
+        if Provider::Cuda.is_in(runtime) {
+            eprintln!("skipped: this ONNX Runtime has CUDA");
+            return;
+        }
+        let root = tempfile::tempdir().unwrap();
+        let dirs = folders(root.path(), &["one"]);
+        let strict = Options::on(Provider::Cuda, 64);
+        let refused = Registry::load(runtime, &dirs, &strict).unwrap_err().to_string();
+        assert!(refused.contains("onnxruntime-gpu") && refused.contains(&dirs[0].display().to_string()), "{refused}");
+        let lenient = Options { fallback_to_cpu: true, ..strict.clone() };
+        let registry = Registry::load(runtime, &dirs, &lenient).unwrap();
+        let model = registry.default_model();
+        assert_eq!(model.provider(), Provider::Cpu);
+        assert!(model.fallback_reason().is_some_and(|reason| reason.contains("cuda")), "{model:?}");
+        assert_eq!(model.session().unwrap().run(&vec![1.0; 3 * FRAMES * VALUES], 3).unwrap().len(), 18);
+        let again = registry.renewed(runtime, &dirs, &lenient).unwrap();
+        assert!(Arc::ptr_eq(again.default_model(), model));
+        assert!(registry.renewed(runtime, &dirs, &strict).is_err());
+    }
+
+    #[test]
     fn sessions_run_what_was_checked_whatever_became_of_the_file() {
         let root = tempfile::tempdir().unwrap();
         let dirs = folders(root.path(), &["one"]);
         let registry = load(&dirs).unwrap();
         fs::remove_file(dirs[0].join("model.onnx")).unwrap();
         let model = registry.default_model();
-        let logits = model.session().unwrap().run(&vec![1.0; FRAMES * VALUES], 1).unwrap();
-        assert_eq!(logits.len(), model.manifest.labels.len());
-        assert_eq!((model.sha256(), model.provider()), (model.manifest.network.sha256.as_str(), "cpu"));
+        // The first is the one by which it was checked.
+        for _ in 0..2 {
+            let logits = model.session().unwrap().run(&vec![1.0; FRAMES * VALUES], 1).unwrap();
+            assert_eq!(logits.len(), model.manifest.labels.len());
+        }
+        assert_eq!((model.sha256(), model.provider()), (model.manifest.network.sha256.as_str(), Provider::Cpu));
     }
 }

@@ -45,13 +45,18 @@ pub(super) fn router(
 
 async fn readyz(State(sources): State<Sources>) -> impl IntoResponse {
     match *sources.readiness.borrow() {
-        Readiness::Ready => (StatusCode::OK, "ready\n"),
-        Readiness::Draining => (StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
-        Readiness::JournalNotWritable => {
-            (StatusCode::SERVICE_UNAVAILABLE, "the journal cannot be written; calls are analysed, see the logs\n")
+        Readiness::Ready => {
+            let lines = std::iter::once("ready".to_owned()).chain(sources.reloader.fallbacks());
+            (StatusCode::OK, lines.map(|line| line + "\n").collect())
         }
-        Readiness::Failed => (StatusCode::SERVICE_UNAVAILABLE, "inference failed for good; see the logs\n"),
+        Readiness::Draining => unready("draining"),
+        Readiness::JournalNotWritable => unready("the journal cannot be written; calls are analysed, see the logs"),
+        Readiness::Failed => unready("inference failed for good; see the logs"),
     }
+}
+
+fn unready(why: &str) -> (StatusCode, String) {
+    (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n"))
 }
 
 /// 200 with what changed, 422 with why nothing did, as JSON.

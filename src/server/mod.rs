@@ -111,6 +111,9 @@ pub enum Error {
     /// How models are to be run.
     #[error(transparent)]
     Inference(#[from] inference::Invalid),
+    /// A model that cannot be run.
+    #[error(transparent)]
+    Worker(#[from] WorkerError),
     /// What this machine carries.
     #[error(transparent)]
     Calibrate(#[from] calibrate::Error),
@@ -138,6 +141,16 @@ pub enum Error {
     },
 }
 
+/// A model that cannot be run, though it could be loaded.
+#[derive(Debug, thiserror::Error)]
+#[error("model {model:?}: {source}")]
+pub struct WorkerError {
+    /// Its name.
+    pub model: String,
+    /// Why.
+    pub source: inference::Stopped,
+}
+
 /// The drain's deadline passed; what was left was cut off.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
@@ -154,11 +167,12 @@ impl Deps {
     /// Loads ONNX Runtime and the models. Takes seconds.
     pub fn load(config: &Config, source: Source) -> Result<Self, Error> {
         let runtime = onnx::Runtime::load(config.onnxruntime.library.as_deref())?;
-        let registry = model::Registry::load(runtime, &config.models, onnx::Options::default())?;
+        let registry = model::Registry::load(runtime, &config.models, &config.inference.session_options())?;
         let recorder = metrics::recorder();
-        let (engines, workers) = Engines::new(registry, config.inference.options(), &recorder, std::sync::Arc::clone)?;
+        let (engines, mut workers) = Engines::new(registry, &config.inference, &recorder, Arc::clone)?;
+        prepare(&mut workers)?;
         if config.session.calibrate {
-            engines.calibrate(config.inference.max_batch)?;
+            engines.calibrate()?;
         }
         Ok(Self { engines, workers, metrics: Metrics::new(&recorder), recorder, source })
     }
@@ -247,6 +261,13 @@ impl Listening {
     pub fn admin(&self) -> SocketAddr {
         self.admin_address
     }
+}
+
+/// Makes every session now, so that none is missing once calls rely on it, and the first window waits for none.
+fn prepare(workers: &mut [EngineWorker]) -> Result<(), WorkerError> {
+    workers.iter_mut().try_for_each(|EngineWorker { worker, model, .. }| {
+        worker.prepare().map_err(|source| WorkerError { model: model.clone(), source })
+    })
 }
 
 async fn listen(key: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), Error> {

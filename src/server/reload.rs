@@ -17,13 +17,16 @@ use arc_swap::ArcSwap;
 use metrics_exporter_prometheus::PrometheusRecorder;
 use serde::Serialize;
 
-use super::{crew::Crew, rules};
+use super::{WorkerError, crew::Crew, rules};
 use crate::{
     config::{self, Changes, Config, Source},
     decision::Rules,
-    inference::{self, Stopped},
+    inference,
     journal::Audit,
-    model::{self, Model, Registry, onnx},
+    model::{
+        self, Model, Registry,
+        onnx::{self, Provider},
+    },
     session::{EngineWorker, Engines, Refusal, Sessions, Terms},
 };
 
@@ -66,6 +69,8 @@ pub struct Loaded {
     pub version: String,
     /// SHA-256 of its network.
     pub sha256: String,
+    /// What runs it.
+    pub provider: Provider,
     /// Whether this reload loaded it; else it was kept.
     pub loaded: bool,
 }
@@ -94,13 +99,8 @@ pub enum Refused {
     #[error(transparent)]
     Inference(#[from] inference::Invalid),
     /// A model that cannot be run.
-    #[error("model {model:?}: {source}")]
-    Worker {
-        /// Its name.
-        model: String,
-        /// Why.
-        source: Stopped,
-    },
+    #[error(transparent)]
+    Worker(#[from] WorkerError),
     /// The rules.
     #[error(transparent)]
     Rules(#[from] rules::Error),
@@ -139,6 +139,11 @@ impl Reloader {
     ) -> Arc<Self> {
         let (running, rules) = (ArcSwap::from_pointee(running), tokio::sync::Mutex::new(rules));
         Arc::new(Self { source, recorder, sessions, crew, running, rules })
+    }
+
+    /// Models that run on the CPU because what is configured cannot be had, one line each.
+    pub(super) fn fallbacks(&self) -> Vec<String> {
+        fallbacks(&self.sessions.engines()).collect()
     }
 
     /// What the server runs by now.
@@ -201,11 +206,9 @@ impl Reloader {
             changes.running.validate().map_err(mixed)?;
             let runtime = onnx::Runtime::load(running.onnxruntime.library.as_deref())?;
             let Config { models, inference, .. } = &changes.running;
-            let registry = engines.registry().renewed(runtime, models, onnx::Options::default())?;
-            let (engines, mut workers) = engines.renewed(registry, inference.options(), &*recorder, Arc::clone)?;
-            for EngineWorker { worker, model, .. } in &mut workers {
-                worker.prepare().map_err(|source| Refused::Worker { model: model.clone(), source })?;
-            }
+            let registry = engines.registry().renewed(runtime, models, &inference.session_options())?;
+            let (engines, mut workers) = engines.renewed(registry, inference, &*recorder, Arc::clone)?;
+            super::prepare(&mut workers)?;
             Ok((changes, engines, workers))
         };
         let loaded: Result<_, Refused> = tokio::task::spawn_blocking(load)
@@ -250,6 +253,7 @@ impl Reloader {
             .iter()
             .map(|model| Loaded::of(model, !is_in(&model, before.engines.registry())))
             .collect();
+        told.warnings.extend(fallbacks(&now.engines));
         let name = |model: &Arc<Model>| model.manifest.name.clone();
         let is_served = |model: &&Arc<Model>| told.models.iter().any(|loaded| loaded.name == model.manifest.name);
         told.models_removed = before.engines.models().iter().filter(|model| !is_served(model)).map(name).collect();
@@ -283,10 +287,18 @@ impl Reloader {
     }
 }
 
+fn fallbacks(engines: &Engines) -> impl Iterator<Item = String> {
+    let told = |model: &Arc<Model>| {
+        let reason = model.fallback_reason()?;
+        Some(format!("model {:?} runs on the CPU instead of as configured: {reason}", model.manifest.name))
+    };
+    engines.models().iter().filter_map(told)
+}
+
 impl Loaded {
     fn of(model: &Model, loaded: bool) -> Self {
         let manifest = &model.manifest;
         let (name, version, sha256) = (manifest.name.clone(), manifest.version.clone(), model.sha256().to_owned());
-        Self { name, version, sha256, loaded }
+        Self { name, version, sha256, provider: model.provider(), loaded }
     }
 }

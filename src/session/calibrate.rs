@@ -10,7 +10,7 @@ use std::{
 
 use crate::{
     features::{self, Pipeline, PipelineOptions},
-    model::{self, Classifier as _, Model},
+    model::{self, Classifier as _, Model, onnx::Provider},
 };
 
 /// What the messages of a second of call take beside features and network: ten of 100 ms, as tonic was derived to take them (docs/performance.md).
@@ -54,8 +54,10 @@ pub enum Error {
 pub struct Measured {
     /// For a second of one leg's audio: its messages, samples and frames.
     pub second: Duration,
-    /// For a window: its assembly, and its part of a batch.
+    /// For a window: its assembly, and, where the network runs on the CPU, its part of a batch.
     pub window: Duration,
+    /// What a window takes of the GPU, where the network runs on one: its part of a batch.
+    pub gpu: Option<Duration>,
 }
 
 /// What a model's calls weigh, in windows of the default model at the default stride.
@@ -91,9 +93,10 @@ impl Measured {
         Cost { per_second: self.second.as_secs_f64() / unit, per_window: self.window.as_secs_f64() / unit }
     }
 
-    /// Windows a second of this model that so many cores carry.
+    /// Windows a second of this model that so many cores, and the GPU, carry.
     pub fn windows_per_second(self, cores: usize) -> f64 {
-        cores as f64 * SAFETY / self.unit()
+        let by_gpu = self.gpu.map_or(f64::INFINITY, |window| SAFETY / window.as_secs_f64());
+        (cores as f64 * SAFETY / self.unit()).min(by_gpu)
     }
 }
 
@@ -114,7 +117,11 @@ pub fn measure(model: &Model, batch: usize) -> Result<Measured, Error> {
     let windows = AUDIO_SECONDS as u32 * 4 - AUDIO_SECONDS as u32 / 5;
     let assembly = often.saturating_sub(seldom) / windows;
     let second = heard / AUDIO_SECONDS as u32 + WIRE;
-    Ok(Measured { second, window: assembly + run(model, batch)? })
+    let network = run(model, batch)?;
+    Ok(match model.provider() {
+        Provider::Cpu => Measured { second, window: assembly + network, gpu: None },
+        Provider::Cuda | Provider::Tensorrt => Measured { second, window: assembly, gpu: Some(network) },
+    })
 }
 
 /// The time that the recording takes.
@@ -175,18 +182,22 @@ mod tests {
 
     #[test]
     fn a_leg_of_the_default_model_and_stride_weighs_its_windows() {
-        let measured = Measured { second: 400 * MICRO, window: 200 * MICRO };
+        let measured = Measured { second: 400 * MICRO, window: 200 * MICRO, gpu: None };
         let cost = measured.cost(measured);
         assert!((cost.of(STRIDE) - 2.0).abs() < 1e-9);
         // Four windows and a second of audio, of 400 µs a window all counted.
         assert!((cost.of(STRIDE / 2) - 3.0).abs() < 1e-9);
         assert!((measured.windows_per_second(2) - 2.0 * SAFETY / 400e-6).abs() < 1e-6);
+        // Whichever is the narrower.
+        let on_gpu = |window| Measured { gpu: Some(window), ..measured }.windows_per_second(2);
+        assert!((on_gpu(800 * MICRO) - SAFETY / 800e-6).abs() < 1e-6);
+        assert!((on_gpu(MICRO) - 2.0 * SAFETY / 400e-6).abs() < 1e-6);
     }
 
     #[test]
     fn a_model_that_takes_twice_as_long_weighs_twice_as_much() {
-        let default = Measured { second: 400 * MICRO, window: 200 * MICRO };
-        let other = Measured { second: 800 * MICRO, window: 400 * MICRO };
+        let default = Measured { second: 400 * MICRO, window: 200 * MICRO, gpu: None };
+        let other = Measured { second: 800 * MICRO, window: 400 * MICRO, gpu: None };
         assert!((other.cost(default).of(STRIDE) - 4.0).abs() < 1e-9);
     }
 

@@ -15,7 +15,7 @@ use crate::{
     config,
     inference::{self, Backend, Handle, Worker},
     model::{Model, Registry},
-    telemetry::metrics::ModelMetrics,
+    telemetry::metrics::{ModelMetrics, tell_provider},
 };
 
 /// One model in service.
@@ -67,7 +67,7 @@ impl Engines {
     /// `Arc::clone` takes the model itself.
     pub fn new<B: Backend>(
         registry: Registry,
-        options: inference::Options,
+        options: &config::Inference,
         recorder: &dyn Recorder,
         backend: impl Fn(&Arc<Model>) -> B,
     ) -> Result<(Self, Vec<EngineWorker>), inference::Invalid> {
@@ -80,13 +80,14 @@ impl Engines {
     pub fn renewed<B: Backend>(
         &self,
         registry: Registry,
-        options: inference::Options,
+        options: &config::Inference,
         recorder: &dyn Recorder,
         backend: impl Fn(&Arc<Model>) -> B,
     ) -> Result<(Self, Vec<EngineWorker>), inference::Invalid> {
         let mut workers = Vec::new();
         let mut engines = Vec::with_capacity(registry.models().len());
         for model in registry.models() {
+            let options = options.options(model.provider());
             let fits = |engine: &&Arc<Engine>| {
                 Arc::ptr_eq(&engine.model, model) && engine.options == options && engine.inference.failure().is_none()
             };
@@ -95,6 +96,7 @@ impl Engines {
                 continue;
             }
             let metrics = ModelMetrics::new(recorder, &model.manifest.name, &model.manifest.labels);
+            tell_provider(recorder, &model.manifest.name, model.provider().name(), model.fallback_reason().is_some());
             let (inference, worker) = inference::pair(options, inference_metrics(&metrics), backend(model))?;
             let before = self.engines.iter().find(|engine| engine.model.manifest.name == model.manifest.name);
             let cost = before.map(|engine| engine.cost.clone()).unwrap_or_default();
@@ -106,15 +108,15 @@ impl Engines {
         Ok((Self { registry, engines, measured: self.measured.clone() }, workers))
     }
 
-    /// Measures what this machine carries, and what each model's calls weigh; `batch` windows are run at once. Takes about a second a
-    /// model, and is to be done before calls are taken.
+    /// Measures what this machine carries, and what each model's calls weigh. Takes about a second a model, and is to be done before calls
+    /// are taken.
     ///
     /// # Errors
     /// [`calibrate::Error`] when a model cannot be run.
-    pub fn calibrate(&self, batch: usize) -> Result<(), calibrate::Error> {
+    pub fn calibrate(&self) -> Result<(), calibrate::Error> {
         let mut default: Option<Measured> = None;
         for engine in &self.engines {
-            let measured = calibrate::measure(&engine.model, batch)?;
+            let measured = calibrate::measure(&engine.model, engine.options.queue.max_batch)?;
             let cost = measured.cost(*default.get_or_insert(measured));
             let model = &*engine.model.manifest.name;
             tracing::info!(model, ?measured.second, ?measured.window, "calibrated");

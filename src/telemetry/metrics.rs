@@ -12,12 +12,14 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusRecorder
 mod journal;
 mod model;
 pub mod process;
+mod provider;
 mod reload;
 mod supervision;
 mod webhook;
 
 pub use journal::{ENTRY_KINDS, JOURNAL_FAILURES, JournalMetrics};
 pub use model::{ModelMetrics, STAGES, Stages, UNCERTAIN};
+pub use provider::{PROVIDERS, tell_provider};
 pub use reload::{RELOAD_RESULTS, ReloadMetrics};
 pub use supervision::SupervisionMetrics;
 pub use webhook::{POSTS_RESULTS, WebhookMetrics};

@@ -226,7 +226,12 @@ impl Work<'_> {
             manifest.metrics.extend(figures("valid_windows", &windows));
         }
 
-        let subject = Subject::Network(Model::of(self.runtime, manifest.clone(), &file, SessionOptions::default()));
+        let subject = Subject::Network(Model::of(
+            self.runtime,
+            manifest.clone(),
+            file.as_slice().into(),
+            SessionOptions::default(),
+        ));
         let baselines: &[_] = if subject.has_baseline() { Baseline::value_variants() } else { &[Baseline::Cold] };
         let wanted = evaluate::Options {
             conditions: sketch.conditions.clone(),

@@ -25,7 +25,10 @@ use crate::{
     corpus::{Clip, Condition, Corpus, Scene, line::Babble},
     evaluate::{self, Baseline, Setting, Subject, Window},
     features::{FrontEnd, Pipeline, PipelineOptions, Standardization, normalize::Fit, thesis154, window::served},
-    model::{Manifest, forest, onnx},
+    model::{
+        Manifest, forest,
+        onnx::{self, Provider},
+    },
 };
 
 fn recordings() -> PathBuf {
@@ -298,7 +301,7 @@ fn everybody_is_judged_by_a_forest_that_never_heard_them() {
     let stop = AtomicBool::new(false);
     let folded = |out: &Path, only| cross_validate(&forest(out), Folds { of: 3, only }, &stop, &|_| {}).unwrap();
     let all = folded(out.path(), None);
-    let subject = Subject::load(out.path()).unwrap();
+    let subject = Subject::load(out.path(), Provider::Cpu).unwrap();
     assert_eq!(subject.name(), "forest, 3 folds");
     assert!(subject.trained_on(["1002", "1015", "1066"].into_iter()).is_empty());
     let corpus = Corpus::open(&recordings()).unwrap();

@@ -24,7 +24,7 @@ async fn server(max_stream_age: Option<Duration>, port: u16) -> Harness {
         config.session.resume_grace = Duration::from_secs(30);
         config.session.max_stream_age = max_stream_age;
         // In a batch of another size the network rounds its last bit another way.
-        config.inference.max_batch = 1;
+        config.inference.max_batch = Some(1);
     })
     .await
 }

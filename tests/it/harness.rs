@@ -127,9 +127,9 @@ impl Harness {
     /// A server whose models are run by other backends than themselves.
     pub(crate) async fn with_backend<B: Backend>(config: &Config, backend: impl Fn(&Arc<Model>) -> B) -> Self {
         let runtime = Runtime::load(None).unwrap();
-        let registry = Registry::load(runtime, &config.models, Options::default()).unwrap();
+        let registry = Registry::load(runtime, &config.models, &Options::default()).unwrap();
         let recorder = metrics::recorder();
-        let (engines, workers) = Engines::new(registry, config.inference.options(), &recorder, backend).unwrap();
+        let (engines, workers) = Engines::new(registry, &config.inference, &recorder, backend).unwrap();
         let deps = Deps {
             engines,
             workers,

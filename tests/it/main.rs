@@ -31,6 +31,7 @@ mod leak;
 mod models;
 mod nats;
 mod people;
+mod providers;
 mod reflection;
 mod refusals;
 mod reload;

@@ -23,7 +23,7 @@ async fn keeping(grace: Duration) -> Harness {
     Harness::with(|config| {
         config.session.resume_grace = grace;
         // In a batch of another size the network rounds its last bit another way.
-        config.inference.max_batch = 1;
+        config.inference.max_batch = Some(1);
     })
     .await
 }

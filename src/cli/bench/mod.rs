@@ -3,6 +3,7 @@
 use std::{fs, io::Write as _, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
+use undertone::model::onnx::Provider;
 
 use super::{Usage, client};
 
@@ -37,6 +38,9 @@ pub(crate) struct Args {
     /// Configuration of the server of its own
     #[arg(long, value_name = "FILE", conflicts_with = "to")]
     config: Option<PathBuf>,
+    /// What runs the models of the server of its own [default: as configured]
+    #[arg(long, value_enum, conflicts_with = "to")]
+    provider: Option<Provider>,
     /// Calls at once; with --find-limit, at most
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     calls: u32,
@@ -74,7 +78,7 @@ pub(crate) struct Args {
 
 /// Runs the command.
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
-    let Args { to, admin, config, calls, seconds, chunk_ms, encoding, connections, .. } = args;
+    let Args { to, admin, config, provider, calls, seconds, chunk_ms, encoding, connections, .. } = args;
     let calls = calls as usize;
     let chunk = Duration::from_millis(chunk_ms);
     let material = Arc::new(Material::new(encoding.encoding(), chunk)?);
@@ -93,7 +97,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     super::block_on(async {
         let target = match to {
             Some(url) => Target::running(url, admin).await?,
-            None => Target::own(config.as_deref()).await?,
+            None => Target::own(config.as_deref(), provider).await?,
         };
         let report = if args.find_limit {
             limit::find(&target, &material, &options).await

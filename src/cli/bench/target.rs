@@ -13,7 +13,10 @@ use tokio::{
     net::TcpStream,
     time::{sleep, timeout},
 };
-use undertone::telemetry::metrics::process::{CPU_SECONDS, RESIDENT_BYTES};
+use undertone::{
+    model::onnx::Provider,
+    telemetry::metrics::process::{CPU_SECONDS, RESIDENT_BYTES},
+};
 
 /// Longer than a page of metrics takes, even of a server that has far too much to do.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -46,12 +49,15 @@ impl Target {
     }
 
     /// A server of one's own on free ports, as another process, so that what it uses can be told from what the load uses.
-    pub(super) async fn own(config: Option<&Path>) -> anyhow::Result<Self> {
+    pub(super) async fn own(config: Option<&Path>, provider: Option<Provider>) -> anyhow::Result<Self> {
         let program = std::env::current_exe().context("cannot find this program to run its server")?;
         let mut command = Command::new(program);
         command.args(["serve", "--until-stdin-closes", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
         if let Some(config) = config {
             command.arg("--config").arg(config);
+        }
+        if let Some(provider) = provider {
+            command.args(["--provider", provider.name()]);
         }
         if std::env::var_os("UNDERTONE_LOG__FILTER").is_none() {
             // A line a call would bury what the bench tells.

@@ -79,6 +79,55 @@ fn a_dynamic_time_axis_takes_other_lengths_and_a_fixed_one_does_not() {
     assert_close(&fixed.run(&whole, 1).unwrap(), &expected(&whole));
 }
 
+#[test]
+fn buckets_change_no_logits() {
+    let dir = tempfile::tempdir().unwrap();
+    let manifest = tiny::write(dir.path(), &Shape::default(), |_| {});
+    let options = Options { buckets: vec![1, 4], ..Options::default() };
+    let mut bucketed = Session::load(runtime(), &manifest, dir.path(), &options).unwrap();
+    let windows: Vec<f32> = (0..7).flat_map(|seed| window(seed, FRAMES)).collect();
+    for batch in 1..=7 {
+        let windows = &windows[..batch * FRAMES * VALUES];
+        let expected: Vec<f32> = windows.chunks(FRAMES * VALUES).flat_map(expected).collect();
+        assert_close(&bucketed.run(windows, batch).unwrap(), &expected);
+    }
+}
+
+#[test]
+fn every_length_and_bucket_is_tried_out() {
+    let mut manifest = tiny::manifest(b"");
+    let tried = |manifest: &Manifest, buckets: &[usize]| {
+        tried_out(manifest, &Options { buckets: buckets.to_vec(), ..Options::default() })
+    };
+    assert_eq!(tried(&manifest, &[1, 8]), [(1, FRAMES), (8, FRAMES)]);
+    of_any_length(&mut manifest);
+    assert_eq!(tried(&manifest, &[]), [(1, 8), (1, 30), (2, 30)]);
+    assert_eq!(lengths(&manifest), [8, 16, 24, 30]);
+    assert_eq!(tried(&manifest, &[1, 8]).len(), 8);
+}
+
+#[test]
+fn a_provider_that_the_library_lacks_is_told_with_what_to_do() {
+    for provider in [Provider::Cuda, Provider::Tensorrt] {
+        if provider.is_in(runtime()) {
+            eprintln!("skipped: this ONNX Runtime has {}", provider.name());
+            continue;
+        }
+        let options = Options::on(provider, provider.max_batch());
+        let manifest = Manifest::load(&committed()).unwrap();
+        let error = Session::load(runtime(), &manifest, &committed(), &options).unwrap_err();
+        assert_tells(
+            &error.to_string(),
+            &["\"tiny\"", provider.name(), "onnxruntime-gpu", "ORT_DYLIB_PATH", "fallback_to_cpu"],
+        );
+        // What is wrong with the network is not laid to the provider.
+        let dir = tempfile::tempdir().unwrap();
+        let manifest = tiny::write(dir.path(), &Shape { labels: 7, ..Shape::default() }, |_| {});
+        let error = Session::load(runtime(), &manifest, dir.path(), &options).unwrap_err();
+        assert!(matches!(error, Error::Mismatch { .. }), "{error}");
+    }
+}
+
 /// The manifest of a network that takes windows of 8, 16, 24 or 30 frames of `logmel8k`.
 fn of_any_length(manifest: &mut Manifest) {
     manifest.front_end = FrontEnd::Logmel8k(logmel8k::Options::default());

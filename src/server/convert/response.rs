@@ -71,7 +71,8 @@ pub(in crate::server) fn model(model: &model::Model) -> proto::Model {
         bandwidths: manifest.bandwidths.iter().map(bandwidth).collect(),
         temperature: manifest.calibration.temperature,
         uncertain_below: manifest.calibration.uncertain_below,
-        provider: model.provider().to_owned(),
+        provider: model.provider().name().to_owned(),
+        provider_fallback_reason: model.fallback_reason().map(str::to_owned),
         metrics: manifest.metrics.clone().into_iter().collect(),
     }
 }
