@@ -273,3 +273,18 @@ fn a_clip_that_cannot_be_read_is_named_and_the_others_are_scored() {
     let error = evaluate(&shipped(), &[&broken], &wanted, &|| {}).unwrap_err().to_string();
     assert!(error.contains("no clip could be scored") && error.contains("none/1066"), "{error}");
 }
+
+#[test]
+fn the_8_bit_variant_answers_nearly_as_the_default_does() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let corpus = Corpus::open(&root.join("tests/data/crema-d")).unwrap();
+    let clips: Vec<&Clip> = corpus.clips.iter().collect();
+    let settings = [Setting::new(Condition::Mulaw, Baseline::Warm, Window::Seconds(2.0))];
+    let scores = ["models/telephone", "models/telephone-int8"].map(|dir| {
+        let subject = Subject::load(&root.join(dir), Provider::Cpu).unwrap();
+        measure(&subject, &clips, &settings, false, &|| {}).unwrap().outcomes.remove(0).scores
+    });
+    assert!(scores[0].clips > 10 && scores[0].clips == scores[1].clips);
+    assert!((scores[0].brier - scores[1].brier).abs() < 0.05, "{} {}", scores[0].brier, scores[1].brier);
+    assert!((scores[0].accuracy - scores[1].accuracy).abs() < 0.15, "{} {}", scores[0].accuracy, scores[1].accuracy);
+}
