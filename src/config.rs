@@ -22,6 +22,7 @@ use crate::{
 
 mod changes;
 mod load;
+pub mod shadow;
 mod source;
 #[cfg(test)]
 mod tests;
@@ -30,6 +31,7 @@ pub mod webhook;
 
 pub use changes::Changes;
 pub use load::{Error, Flags, InferenceFlags, SessionFlags};
+pub use shadow::Shadow;
 pub use source::Source;
 pub use validate::Invalid;
 pub use webhook::Webhook;
@@ -56,6 +58,8 @@ pub struct Config {
     pub onnxruntime: OnnxRuntime,
     /// How it runs them.
     pub inference: Inference,
+    /// A model that is tried beside one in service.
+    pub shadow: Shadow,
     /// What a call may take.
     pub session: Session,
     /// What keeps connections alive.
@@ -256,6 +260,7 @@ impl Default for Config {
             drain_deadline: Duration::from_secs(20),
             onnxruntime: OnnxRuntime::default(),
             inference: Inference::default(),
+            shadow: Shadow::default(),
             session: Session::default(),
             http2: Http2::default(),
             policy: Policy::default(),

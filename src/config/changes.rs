@@ -21,11 +21,12 @@ impl Config {
     /// Takes of a new configuration what can change while calls are live: the models and how they are run, what new calls may take, whose
     /// voices may be analysed, the rules. Ports, the journal, connections and logs stay as they were started.
     pub fn changed_to(&self, new: &Self) -> Changes {
-        let Self { models, drain_deadline, inference, session, policy, alerts, .. } = new.clone();
+        let Self { models, drain_deadline, inference, shadow, session, policy, alerts, .. } = new.clone();
         let running = Self {
             models,
             drain_deadline,
             inference,
+            shadow,
             // Measuring while calls are live would find too little.
             session: Session { calibrate: self.session.calibrate, ..session },
             policy,

@@ -78,6 +78,8 @@ fn what_is_out_of_range_is_named_with_its_range() {
         ("[alerts]\nreload_interval = '0s'", "alerts.reload_interval is 0ns, expected more than 0s"),
         ("[inference]\nthreads = 0", "threads is 0"),
         ("[inference]\nmax_wait = '2s'", "max_wait"),
+        ("[inference]\nprovider = 'gpu'", "tensorrt"),
+        ("[shadow]\nmodel = 'next'\nshare = 0.0", "shadow.share is 0"),
         ("[policy]\nmode = 'AGENT_TRAINING'", "policy.attestation"),
         ("[policy]\nmode = 'AGENT_TRAINING'\nattestation = 'a'\n[journal]\nengine = 'none'", "needs a journal"),
         ("[journal]\npath = ''", "journal.path"),

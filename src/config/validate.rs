@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use tracing_subscriber::EnvFilter;
 
-use super::{Config, webhook};
+use super::{Config, shadow, webhook};
 use crate::{
     inference,
     journal::{self, EngineKind},
@@ -69,6 +69,9 @@ pub enum Invalid {
     /// The section `inference`.
     #[error(transparent)]
     Inference(#[from] inference::Invalid),
+    /// The section `shadow`.
+    #[error(transparent)]
+    Shadow(#[from] shadow::Invalid),
     /// The section `policy`.
     #[error(transparent)]
     Policy(#[from] policy::Invalid),
@@ -94,6 +97,7 @@ impl Config {
     pub fn validate(&self) -> Result<(), Invalid> {
         self.validate_addresses()?;
         self.inference.options(self.inference.provider).validate()?;
+        self.shadow.validate()?;
         self.policy.validate()?;
         self.journal.validate()?;
         if self.policy.mode != Mode::CustomerOnly && self.journal.engine == EngineKind::None {

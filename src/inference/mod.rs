@@ -93,6 +93,17 @@ pub trait Backend: Send + Sync + 'static {
     fn classifier(&self) -> Result<Box<dyn Classifier>, model::Error>;
 }
 
+/// How much there is to do for the threads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pressure {
+    /// Less than a batch waits: they keep up.
+    Low,
+    /// A full batch waits.
+    Batch,
+    /// The queue is half full: windows will soon be shed.
+    High,
+}
+
 /// Where windows are handed in. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Handle {
@@ -219,6 +230,18 @@ impl Handle {
     /// Windows that wait.
     pub fn depth(&self) -> usize {
         self.guard.0.lock().queue.len()
+    }
+
+    /// How much there is to do.
+    pub fn pressure(&self) -> Pressure {
+        let (waiting, options) = (self.depth(), &self.guard.0.options.queue);
+        if waiting < options.max_batch {
+            Pressure::Low
+        } else if waiting < options.capacity.div_ceil(2) {
+            Pressure::Batch
+        } else {
+            Pressure::High
+        }
     }
 
     /// The error that stopped the worker, if one did.

@@ -20,7 +20,10 @@ use crate::{
     inference,
     journal::{self, Audit, Draft, Feed, Feeder, Journal, Record},
     model::{self, onnx},
-    session::{EngineWorker, Engines, Sessions, calibrate},
+    session::{
+        EngineWorker, Engines, Sessions, calibrate,
+        shadow::{self, Making},
+    },
     telemetry::{Metrics, metrics},
 };
 
@@ -111,6 +114,9 @@ pub enum Error {
     /// How models are to be run.
     #[error(transparent)]
     Inference(#[from] inference::Invalid),
+    /// The model that is tried beside one of them.
+    #[error(transparent)]
+    Shadow(#[from] shadow::Error),
     /// A model that cannot be run.
     #[error(transparent)]
     Worker(#[from] WorkerError),
@@ -170,6 +176,9 @@ impl Deps {
         let registry = model::Registry::load(runtime, &config.models, &config.inference.session_options())?;
         let recorder = metrics::recorder();
         let (engines, mut workers) = Engines::new(registry, &config.inference, &recorder, Arc::clone)?;
+        let making = Making { runtime, inference: &config.inference, recorder: &recorder };
+        let (engines, of_shadow) = engines.with_shadow(None, &config.shadow, &making)?;
+        workers.extend(of_shadow);
         prepare(&mut workers)?;
         if config.session.calibrate {
             engines.calibrate()?;

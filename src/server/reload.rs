@@ -27,7 +27,10 @@ use crate::{
         self, Model, Registry,
         onnx::{self, Provider},
     },
-    session::{EngineWorker, Engines, Refusal, Sessions, Terms},
+    session::{
+        EngineWorker, Engines, Refusal, Sessions, Terms,
+        shadow::{self, Making},
+    },
 };
 
 /// What has a reload happen.
@@ -48,6 +51,9 @@ pub struct Reloaded {
     pub result: &'static str,
     /// The models in service now, the default first.
     pub models: Vec<Loaded>,
+    /// The model that is tried beside one of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shadow: Option<Loaded>,
     /// Models that new calls no longer get.
     pub models_removed: Vec<String>,
     /// Whether the rules are others now.
@@ -95,6 +101,9 @@ pub enum Refused {
     /// A model.
     #[error(transparent)]
     Model(#[from] model::registry::Error),
+    /// The model that is tried beside one of them.
+    #[error(transparent)]
+    Shadow(#[from] shadow::Error),
     /// How models are to be run.
     #[error(transparent)]
     Inference(#[from] inference::Invalid),
@@ -199,15 +208,18 @@ impl Reloader {
             let rules = rules::read(&running.alerts, self.sessions.engines().registry()).await?;
             return Ok(Prepared { changes: running.changed_to(&running), engines: None, rules });
         }
-        let (source, recorder, engines) = (self.source.clone(), Arc::clone(&self.recorder), self.sessions.engines());
+        let (source, recorder, before) = (self.source.clone(), Arc::clone(&self.recorder), self.sessions.engines());
         let load = move || {
             let changes = running.changed_to(&source.read()?);
             let mixed = |source| Refused::Mixed { stays: changes.needs_restart.clone(), source };
             changes.running.validate().map_err(mixed)?;
             let runtime = onnx::Runtime::load(running.onnxruntime.library.as_deref())?;
-            let Config { models, inference, .. } = &changes.running;
-            let registry = engines.registry().renewed(runtime, models, &inference.session_options())?;
-            let (engines, mut workers) = engines.renewed(registry, inference, &*recorder, Arc::clone)?;
+            let Config { models, inference, shadow, .. } = &changes.running;
+            let registry = before.registry().renewed(runtime, models, &inference.session_options())?;
+            let (engines, mut workers) = before.renewed(registry, inference, &*recorder, Arc::clone)?;
+            let making = Making { runtime, inference, recorder: &*recorder };
+            let (engines, of_shadow) = engines.with_shadow(Some(&before), shadow, &making)?;
+            workers.extend(of_shadow);
             super::prepare(&mut workers)?;
             Ok((changes, engines, workers))
         };
@@ -227,6 +239,7 @@ impl Reloader {
         let mut told = Reloaded {
             result: "unchanged",
             models: Vec::new(),
+            shadow: None,
             models_removed: Vec::new(),
             rules_changed: *rules != new,
             changed: taken,
@@ -253,6 +266,10 @@ impl Reloader {
             .iter()
             .map(|model| Loaded::of(model, !is_in(&model, before.engines.registry())))
             .collect();
+        told.shadow = now.engines.shadow().map(|shadow| {
+            let before = before.engines.shadow().is_some_and(|before| Arc::ptr_eq(&before.model, &shadow.model));
+            Loaded::of(&shadow.model, !before)
+        });
         told.warnings.extend(fallbacks(&now.engines));
         let name = |model: &Arc<Model>| model.manifest.name.clone();
         let is_served = |model: &&Arc<Model>| told.models.iter().any(|loaded| loaded.name == model.manifest.name);
@@ -283,6 +300,9 @@ impl Reloader {
         for Loaded { name, version, sha256, .. } in told.models.iter().filter(|model| model.loaded) {
             audit("model", format!("{name} {version}, SHA-256 {sha256}"));
         }
+        if let Some(Loaded { name, version, sha256, .. }) = told.shadow.as_ref().filter(|shadow| shadow.loaded) {
+            audit("shadow", format!("{name} {version}, SHA-256 {sha256}"));
+        }
         told.models_removed.iter().for_each(|name| audit("model", format!("{name} removed")));
     }
 }
@@ -292,7 +312,8 @@ fn fallbacks(engines: &Engines) -> impl Iterator<Item = String> {
         let reason = model.fallback_reason()?;
         Some(format!("model {:?} runs on the CPU instead of as configured: {reason}", model.manifest.name))
     };
-    engines.models().iter().filter_map(told)
+    let shadow = engines.shadow().map(|shadow| &shadow.model);
+    engines.models().iter().chain(shadow).filter_map(told)
 }
 
 impl Loaded {

@@ -5,7 +5,7 @@ use std::{future::Future, pin::Pin, sync::Arc, time::Instant};
 use arc_swap::ArcSwap;
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
 
-use super::{Engine, turn::Turn};
+use super::{Engine, shadow::Beside, turn::Turn};
 use crate::{
     call::{Alert, Call, Chunk, Control, EndReason, Event, Output, Resumption, Status, Summary, Warning, WindowId},
     decision::{
@@ -25,6 +25,8 @@ pub(super) struct Driver {
     first_leg: u64,
     windows: FuturesUnordered<Answer>,
     turn: Turn,
+    /// A model that is tried on the same audio.
+    shadow: Option<Beside>,
     failed: bool,
 }
 
@@ -44,23 +46,39 @@ pub(super) enum Told {
 
 impl Driver {
     pub(super) fn new(call: Call, rules: Arc<ArcSwap<Rules>>, engine: Arc<Engine>, first_leg: u64, turn: Turn) -> Self {
-        Self { call, rules, engine, first_leg, windows: FuturesUnordered::new(), turn, failed: false }
+        Self { call, rules, engine, first_leg, windows: FuturesUnordered::new(), turn, shadow: None, failed: false }
+    }
+
+    /// The same, with a model that is tried on the same audio.
+    pub(super) fn beside(self, shadow: Option<Beside>) -> Self {
+        Self { shadow, ..self }
     }
 
     /// Takes audio in; whether others are to be let by before there is more.
     pub(super) fn push(&mut self, chunk: Chunk<'_>) -> bool {
         let now = Instant::now();
         self.call.set_rules(&self.rules.load());
-        let samples = if self.turn.is_long(chunk.data.len()) {
-            tokio::task::block_in_place(|| self.call.push(chunk, now))
-        } else {
-            self.call.push(chunk, now)
+        let (call, shadow) = (&mut self.call, &mut self.shadow);
+        // A shadow with a front end of its own takes as long again.
+        let times = 1 + usize::from(shadow.as_ref().is_some_and(Beside::hears_for_itself));
+        let mut push = || {
+            let samples = call.push(chunk, now);
+            if let Some(shadow) = shadow {
+                shadow.push(chunk, now);
+            }
+            samples
         };
-        self.turn.is_over(samples)
+        let samples =
+            if self.turn.is_long(times * chunk.data.len()) { tokio::task::block_in_place(push) } else { push() };
+        self.turn.is_over(times as u64 * samples)
     }
 
     pub(super) fn control(&mut self, control: Control, leg: Option<usize>) {
-        self.call.control(control, leg, Instant::now());
+        let now = Instant::now();
+        self.call.control(control, leg, now);
+        if let Some(shadow) = &mut self.shadow {
+            shadow.control(control, leg, now);
+        }
     }
 
     pub(super) fn acknowledge(&mut self, alert_id: &str, by: &Attribution) -> Result<(), NotOpen> {
@@ -78,7 +96,11 @@ impl Driver {
 
     /// As [`Call::rejoin`].
     pub(super) fn rejoin(&mut self) -> Resumption {
-        self.call.rejoin(Instant::now())
+        let now = Instant::now();
+        if let Some(shadow) = &mut self.shadow {
+            shadow.rejoin(now);
+        }
+        self.call.rejoin(now)
     }
 
     pub(super) fn tick(&mut self) {
@@ -109,6 +131,9 @@ impl Driver {
         loop {
             return Some(match self.call.poll()? {
                 Output::Infer { id, window } => {
+                    if let Some(shadow) = &mut self.shadow {
+                        shadow.window(id, &window);
+                    }
                     let answer = self.engine.inference.infer(self.first_leg + id.leg as u64, window);
                     self.windows.push(Box::pin(async move { (id, answer.await) }));
                     continue;
@@ -125,7 +150,12 @@ impl Driver {
                     self.engine.metrics.stages.features.record(spent.features);
                     continue;
                 }
-                Output::Event(event) => Told::Event(event),
+                Output::Event(event) => {
+                    if let Some(shadow) = &mut self.shadow {
+                        shadow.live_event(&event);
+                    }
+                    Told::Event(event)
+                }
                 Output::Alert(alert) => Told::Alert(alert),
                 Output::Warning(warning) => Told::Warning(warning),
                 Output::Status(status) => Told::Status(status),
@@ -140,6 +170,9 @@ impl Driver {
     pub(super) async fn answer(&mut self) {
         let Some((id, outcome)) = self.windows.next().await else { return std::future::pending().await };
         self.failed |= matches!(outcome, Outcome::Failed(_)) && self.engine.inference.failure().is_some();
+        if let Some(shadow) = &mut self.shadow {
+            shadow.live_outcome(id, &outcome);
+        }
         let now = Instant::now();
         self.call.apply(id, outcome, now);
         self.engine.metrics.stages.decision.record(now.elapsed());

@@ -10,6 +10,7 @@ use metrics::Recorder;
 use super::{
     Refusal,
     calibrate::{self, Cost, Measured},
+    shadow::Shadow,
 };
 use crate::{
     config,
@@ -48,6 +49,8 @@ pub struct Engines {
     engines: Vec<Arc<Engine>>,
     /// Windows a second that this machine was measured to carry.
     measured: OnceLock<f64>,
+    /// A model that is tried beside one of them.
+    pub(super) shadow: Option<Arc<Shadow>>,
 }
 
 impl Engine {
@@ -71,12 +74,12 @@ impl Engines {
         recorder: &dyn Recorder,
         backend: impl Fn(&Arc<Model>) -> B,
     ) -> Result<(Self, Vec<EngineWorker>), inference::Invalid> {
-        let none = Self { registry: Registry::default(), engines: Vec::new(), measured: OnceLock::new() };
+        let none = Self { registry: Registry::default(), engines: Vec::new(), measured: OnceLock::new(), shadow: None };
         none.renewed(registry, options, recorder, backend)
     }
 
-    /// Engines for other models. Those of these that are the same, are to be run alike and did not fail are kept, with their workers;
-    /// what was measured stays.
+    /// Engines for other models, without a shadow. Those of these that are the same, are to be run alike and did not fail are kept, with their
+    /// workers; what was measured stays.
     pub fn renewed<B: Backend>(
         &self,
         registry: Registry,
@@ -105,7 +108,7 @@ impl Engines {
             workers.push(EngineWorker { worker, engine: Arc::downgrade(&engine), model });
             engines.push(engine);
         }
-        Ok((Self { registry, engines, measured: self.measured.clone() }, workers))
+        Ok((Self { registry, engines, measured: self.measured.clone(), shadow: None }, workers))
     }
 
     /// Measures what this machine carries, and what each model's calls weigh. Takes about a second a model, and is to be done before calls
@@ -167,6 +170,9 @@ impl Engines {
     pub fn close(&self) {
         for engine in &self.engines {
             engine.inference.close();
+        }
+        if let Some(shadow) = &self.shadow {
+            shadow.close();
         }
     }
 

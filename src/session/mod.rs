@@ -66,6 +66,7 @@ mod peers;
 mod register;
 mod registry;
 mod resume;
+pub mod shadow;
 mod spread;
 mod stream;
 mod supervise;

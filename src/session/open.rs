@@ -16,12 +16,16 @@ use super::{
     outbox::Outbox,
     registry::Slots,
     resume::Rejoined,
+    shadow::Beside,
     spread::Place,
     turn::Turn,
 };
 use crate::{
     call::{Call, EndReason, LegOptions, Options},
+    decision::Rules,
+    features::NotScored,
     model::manifest::{Bandwidth, Manifest},
+    policy::Permit,
     telemetry::metrics,
 };
 
@@ -77,12 +81,11 @@ impl Sessions {
         let spot = self.take_spot(request.stride);
         let put_off_samples = samples(spot.place.offset, request.sample_rate_hz);
         let manifest = &engine.model.manifest;
-        let legs: Vec<LegOptions> = request
-            .legs
-            .iter()
-            .zip(permits)
-            .map(|(leg, permit)| LegOptions { leg_id: leg.leg_id.clone(), role: leg.role, permit })
-            .collect();
+        let with = |permits: Vec<Result<Permit, NotScored>>| -> Vec<LegOptions> {
+            let legs = request.legs.iter().zip(permits);
+            legs.map(|(leg, permit)| LegOptions { leg_id: leg.leg_id.clone(), role: leg.role, permit }).collect()
+        };
+        let legs = with(permits);
         let acknowledged: Vec<AcknowledgedLeg> = legs
             .iter()
             .zip(&request.legs)
@@ -106,10 +109,10 @@ impl Sessions {
             resumption: None,
         };
         let limits = &terms.limits;
-        let options = Options {
+        let options = |manifest, legs, rules| Options {
             session_id: session_id.to_string(),
             tags: request.tags.clone(),
-            rules: self.shared.rules.load_full(),
+            rules,
             encoding: request.encoding,
             sample_rate_hz: request.sample_rate_hz,
             legs,
@@ -122,15 +125,21 @@ impl Sessions {
         };
         let bytes_per_second =
             request.encoding.bytes_per_sample() * request.sample_rate_hz as usize * request.legs.len();
-        let call = Call::new(options, Instant::now())?
-            .put_off_by(put_off_samples)
-            .lend(engine.inference.buffers())
-            .timed_by(Instant::now);
-        let live = self.metrics().live(request.legs.len(), load, call.bytes());
         let rules = Arc::clone(&self.shared.rules);
-        let turn = Turn::new(request.sample_rate_hz, request.encoding.bytes_per_sample());
+        let call = Call::new(options(manifest, legs, rules.load_full()), Instant::now())?;
+        let call = call.put_off_by(put_off_samples).lend(engine.inference.buffers()).timed_by(Instant::now);
         let first_leg = self.number_legs(request.legs.len());
-        let driver = Driver::new(call, rules, Arc::clone(&engine), first_leg, turn);
+        let shadow = terms.engines.shadow_beside(&engine, session_id).map(|shadow| {
+            // A permit is for one hearing, and the policy gives the same again.
+            let legs = with(terms.policy.judge_call(&request.circumstances())?);
+            let own = || options(&shadow.model.manifest, legs, Arc::new(Rules::none()));
+            Ok::<_, Refusal>(shadow.hear(first_leg, put_off_samples, own)?)
+        });
+        let shadow = shadow.transpose()?;
+        let bytes = call.bytes() + shadow.as_ref().map_or(0, Beside::bytes);
+        let live = self.metrics().live(request.legs.len(), load, bytes);
+        let turn = Turn::new(request.sample_rate_hz, request.encoding.bytes_per_sample());
+        let driver = Driver::new(call, rules, Arc::clone(&engine), first_leg, turn).beside(shadow);
         let acknowledgement = Arc::new(acknowledgement);
         let outbox = Outbox::new(request.legs.len(), limits.event_buffer, self.metrics().events_dropped_total.clone());
         let (posted, commands) = self.shared.board.post(Arc::clone(&acknowledgement));

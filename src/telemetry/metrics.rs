@@ -14,6 +14,7 @@ mod model;
 pub mod process;
 mod provider;
 mod reload;
+mod shadow;
 mod supervision;
 mod webhook;
 
@@ -21,6 +22,7 @@ pub use journal::{ENTRY_KINDS, JOURNAL_FAILURES, JournalMetrics};
 pub use model::{ModelMetrics, STAGES, Stages, UNCERTAIN};
 pub use provider::{PROVIDERS, tell_provider};
 pub use reload::{RELOAD_RESULTS, ReloadMetrics};
+pub use shadow::{SHADOW_OUTCOMES, ShadowMetrics};
 pub use supervision::SupervisionMetrics;
 pub use webhook::{POSTS_RESULTS, WebhookMetrics};
 
@@ -137,13 +139,15 @@ pub struct Seconds {
 
 /// A recorder of its own for one server, with the buckets of every histogram.
 pub fn recorder() -> PrometheusRecorder {
-    let buckets: [(&str, &[f64]); 6] = [
+    let buckets: [(&str, &[f64]); 8] = [
         (PROCESSING_LATENCY, &LATENCY_BUCKETS),
         (model::STAGE, &model::STAGE_BUCKETS),
         (model::BATCH, &model::BATCH_BUCKETS),
         (model::CONFIDENCE, &model::CONFIDENCE_BUCKETS),
         (model::INPUT_LEVEL, &model::INPUT_LEVEL_BUCKETS),
         (journal::APPEND, &journal::APPEND_BUCKETS),
+        (shadow::DIVERGENCE, &shadow::DIVERGENCE_BUCKETS),
+        (shadow::CONFIDENCE, &model::CONFIDENCE_BUCKETS),
     ];
     let mut builder = PrometheusBuilder::new();
     for (name, buckets) in buckets {
@@ -319,10 +323,10 @@ mod tests {
     #[test]
     fn two_recorders_do_not_mix() {
         let (a, b) = (recorder(), recorder());
-        let (of_a, of_b) = (Metrics::new(&a), Metrics::new(&b));
+        let (of_a, _of_b) = (Metrics::new(&a), Metrics::new(&b));
         of_a.calls_ended_total.increment("idle");
         let two = of_a.live(2, 4.0, 1000);
-        let three = of_a.live(3, 6.5, 3000);
+        let _three = of_a.live(3, 6.5, 3000);
         drop(two);
         let text = a.handle().render();
         assert_eq!(line(&text, "undertone_legs_live "), "undertone_legs_live 3");
@@ -338,7 +342,6 @@ mod tests {
             line(&text, "undertone_calls_ended_total{reason=\"idle\"}"),
             "undertone_calls_ended_total{reason=\"idle\"} 0"
         );
-        drop((three, of_b));
     }
 
     #[test]

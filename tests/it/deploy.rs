@@ -7,7 +7,7 @@ use std::{
 
 use undertone::config::Config;
 
-use crate::harness::{Harness, voice};
+use crate::harness::{Harness, tiny, voice};
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -120,10 +120,17 @@ fn matchers_in(expression: &str) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn dashboard_and_alert_rules_name_metrics_that_are_there() {
-    let harness = Harness::start().await;
+    let harness = Harness::with(|config| config.shadow.model = Some(tiny())).await;
     let call = harness.acknowledged("c").await;
-    // Histograms are told once they hold something.
+    // Histograms are told once they hold something; a shadow's answers are taken in when audio comes.
     call.speak(&voice(2.0)).await;
+    eventually!(
+        {
+            call.speak(&voice(0.02)).await;
+            harness.get("/metrics").1.contains("undertone_shadow_confidence_ratio_count")
+        },
+        true
+    );
     assert!(call.end().await.status.is_ok());
     let (_, told) = harness.get("/metrics");
     let is_told = |name: &str| {

@@ -31,7 +31,7 @@ use undertone::{
             analyze_response::Message as Response, emotion_service_client::EmotionServiceClient,
         },
     },
-    session::Engines,
+    session::{Engines, shadow::Making},
     telemetry::{Metrics, metrics},
 };
 
@@ -129,7 +129,10 @@ impl Harness {
         let runtime = Runtime::load(None).unwrap();
         let registry = Registry::load(runtime, &config.models, &Options::default()).unwrap();
         let recorder = metrics::recorder();
-        let (engines, workers) = Engines::new(registry, &config.inference, &recorder, backend).unwrap();
+        let (engines, mut workers) = Engines::new(registry, &config.inference, &recorder, backend).unwrap();
+        let making = Making { runtime, inference: &config.inference, recorder: &recorder };
+        let (engines, of_shadow) = engines.with_shadow(None, &config.shadow, &making).unwrap();
+        workers.extend(of_shadow);
         let deps = Deps {
             engines,
             workers,

@@ -37,6 +37,7 @@ mod refusals;
 mod reload;
 mod resume;
 mod roles;
+mod shadow;
 mod slow_reader;
 mod slow_receiver;
 mod stages;

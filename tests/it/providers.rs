@@ -25,6 +25,7 @@ use crate::harness::{Harness, ask, config, customer, tiny, voice};
 const WANTED: &str = "UNDERTONE_TEST_CUDA";
 
 /// Whether this library can be asked for CUDA; the tests of its absence say so and pass.
+#[expect(clippy::print_stderr, reason = "who reads the tests' output is to know what was left out")]
 fn has_cuda() -> bool {
     let there = Provider::Cuda.is_in(Runtime::load(None).unwrap());
     if there {
