@@ -74,6 +74,8 @@ pub struct Config {
     pub webhook: Webhook,
     /// What is logged, and how.
     pub log: telemetry::Log,
+    /// Whether calls are traced, and where to.
+    pub telemetry: telemetry::Telemetry,
 }
 
 /// ONNX Runtime.
@@ -268,6 +270,7 @@ impl Default for Config {
             alerts: Alerts::default(),
             webhook: Webhook::default(),
             log: telemetry::Log::default(),
+            telemetry: telemetry::Telemetry::default(),
         }
     }
 }

@@ -4,11 +4,13 @@ use std::{io, net::SocketAddr, path::PathBuf, process, thread};
 
 use anyhow::Context as _;
 use serde_json::json;
+use tokio::sync::oneshot;
 use undertone::{
     config::{Config, Flags, InferenceFlags, SessionFlags, Source},
     model::onnx::Provider,
     server::{Server, Trigger},
     shutdown::{Reloads, Signals},
+    telemetry::Export,
 };
 
 use super::{model_dir, print};
@@ -56,12 +58,17 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let models = if config.models.is_empty() { vec![model_dir(None)?] } else { Vec::new() };
     let source = Source::new(args.config, flags, models);
     let config = source.read()?;
-    config.log.start();
+    let export = config.log.start(&config.telemetry);
     let runtime = tokio::runtime::Runtime::new().context("cannot start the threads of the server")?;
-    runtime.block_on(serve(&config, source, args.until_stdin_closes))
+    runtime.block_on(serve(&config, source, args.until_stdin_closes, export))
 }
 
-async fn serve(config: &Config, source: Source, until_stdin_closes: bool) -> anyhow::Result<()> {
+async fn serve(
+    config: &Config,
+    source: Source,
+    until_stdin_closes: bool,
+    export: Option<Export>,
+) -> anyhow::Result<()> {
     let mut signals = Signals::catch().context("cannot catch signals")?;
     let mut reloads = Reloads::catch().context("cannot catch signals")?;
     let mut orphaned = std::pin::pin!(orphaned(until_stdin_closes));
@@ -70,6 +77,11 @@ async fn serve(config: &Config, source: Source, until_stdin_closes: bool) -> any
         // Nothing was promised yet, and loading cannot be interrupted.
         _ = signals.next() => process::exit(1),
     };
+    let (stopped, stopping) = oneshot::channel::<()>();
+    let exporting = export.map(|export| {
+        let stopping = async move { drop(stopping.await) };
+        tokio::spawn(export.run(server.sessions().metrics().traces.clone(), stopping))
+    });
     let mut ready = json!({ "grpc": server.grpc().to_string(), "admin": server.admin().to_string() });
     if config.session.calibrate {
         ready["max_windows_per_second"] = server.sessions().most_windows_per_second().floor().into();
@@ -87,8 +99,16 @@ async fn serve(config: &Config, source: Source, until_stdin_closes: bool) -> any
         }
     };
     tracing::info!(reason, "draining");
+    let stop = async {
+        let ended = server.stop().await;
+        drop(stopped);
+        if let Some(exporting) = exporting {
+            exporting.await.context("the export of spans failed")?;
+        }
+        Ok(ended?)
+    };
     tokio::select! {
-        stopped = server.stop() => Ok(stopped?),
+        ended = stop => ended,
         signal = signals.next() => {
             tracing::warn!(signal, "ending at once");
             process::exit(1);

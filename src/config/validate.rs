@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
+use reqwest::Url;
 use tracing_subscriber::EnvFilter;
 
 use super::{Config, shadow, webhook};
@@ -66,6 +67,18 @@ pub enum Invalid {
         /// Why.
         problem: String,
     },
+    /// The collector's address.
+    #[error(
+        "telemetry.otlp_endpoint is {endpoint:?}, expected OTLP over gRPC without TLS, such as \"http://127.0.0.1:4317\": a collector beside \
+         the server can speak TLS onwards"
+    )]
+    Endpoint {
+        /// Its value.
+        endpoint: String,
+    },
+    /// The part of calls that is traced.
+    #[error("telemetry.sampling_ratio is {0}, expected 0 to 1")]
+    SamplingRatio(f64),
     /// The section `inference`.
     #[error(transparent)]
     Inference(#[from] inference::Invalid),
@@ -105,6 +118,7 @@ impl Config {
         }
         self.webhook.validate(self.allow_insecure)?;
         self.validate_counts()?;
+        self.validate_telemetry()?;
         self.validate_durations()?;
         EnvFilter::try_new(&self.log.filter)
             .map(drop)
@@ -133,9 +147,26 @@ impl Config {
             ("session.max_classifications", session.max_classifications),
             ("session.max_watchers", session.max_watchers),
             ("session.max_registrations", session.max_registrations),
+            ("telemetry.one_window_in", self.telemetry.one_window_in as usize),
+            ("telemetry.queue_spans", self.telemetry.queue_spans),
         ];
         match counts.into_iter().find(|(_, count)| *count == 0) {
             Some((key, actual)) => Err(Invalid::Number { key, actual, expected: "at least 1" }),
+            None => Ok(()),
+        }
+    }
+
+    fn validate_telemetry(&self) -> Result<(), Invalid> {
+        let telemetry = &self.telemetry;
+        if !(0.0..=1.0).contains(&telemetry.sampling_ratio) {
+            return Err(Invalid::SamplingRatio(telemetry.sampling_ratio));
+        }
+        let unusable = |endpoint: &&String| {
+            let url = Url::parse(endpoint);
+            !url.is_ok_and(|url| url.scheme() == "http" && url.has_host())
+        };
+        match telemetry.otlp_endpoint.as_ref().filter(unusable) {
+            Some(endpoint) => Err(Invalid::Endpoint { endpoint: endpoint.clone() }),
             None => Ok(()),
         }
     }
@@ -152,6 +183,7 @@ impl Config {
             ("alerts.reload_interval", self.alerts.reload_interval),
             ("http2.keepalive_interval", http2.keepalive_interval),
             ("http2.keepalive_timeout", http2.keepalive_timeout),
+            ("telemetry.export_timeout", self.telemetry.export_timeout),
         ];
         let wrong = |key, actual, expected| Err(Invalid::Duration { key, actual, expected });
         if let Some((key, actual)) = durations.into_iter().find(|(_, duration)| duration.is_zero()) {

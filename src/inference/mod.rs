@@ -26,6 +26,7 @@ use tracing::Span;
 use crate::{
     features::buffers::{Buffers, Lent},
     model::{self, Classifier, Outcome},
+    telemetry::trace,
 };
 
 pub mod queue;
@@ -116,6 +117,7 @@ struct Request {
     window: Lent,
     answer: oneshot::Sender<Outcome>,
     span: Span,
+    trace: Option<trace::Window>,
 }
 
 /// Whether windows are taken in.
@@ -215,9 +217,19 @@ impl Backend for Arc<model::Model> {
 impl Handle {
     /// Queues a window of a leg at once; the answer comes with the future. Dropping the future cancels the window.
     pub fn infer(&self, leg: u64, window: Vec<f32>) -> impl Future<Output = Outcome> + Send + 'static + use<> {
+        self.infer_traced(leg, window, None)
+    }
+
+    /// The same of a window whose way may be traced.
+    pub fn infer_traced(
+        &self,
+        leg: u64,
+        window: Vec<f32>,
+        trace: Option<trace::Window>,
+    ) -> impl Future<Output = Outcome> + Send + 'static + use<> {
         let (answer, answered) = oneshot::channel();
         let window = self.guard.0.buffers.lend(window);
-        let request = Request { leg, window, answer, span: Span::current() };
+        let request = Request { leg, window, answer, span: Span::current(), trace };
         self.guard.0.push(request, Instant::now());
         async move { answered.await.unwrap_or_else(|_| Outcome::Failed("the inference worker is gone".to_owned())) }
     }

@@ -15,7 +15,10 @@ use super::{
     Backend, Intake, Request, Shared,
     queue::{Due, Next},
 };
-use crate::model::{self, Classifier, Outcome};
+use crate::{
+    model::{self, Classifier, Outcome},
+    telemetry::trace,
+};
 
 /// Runs what is queued. Dropped without having run, it answers every waiter with a failure.
 pub struct Worker {
@@ -179,12 +182,17 @@ impl Thread<'_> {
         }
         let _entered = span.enter();
         let requests: Vec<Request> = batch.into_iter().map(|due| due.request).collect();
+        let mut traced =
+            trace::Batch::begin(requests.iter().filter_map(|request| request.trace.as_ref()), requests.len(), taken);
         if requests.len() > 1 {
             let mut gathered = std::mem::take(&mut self.gathered);
             gather(&mut gathered, &requests);
-            metrics.gather_seconds.record(taken.elapsed());
+            let put_together = Instant::now();
+            metrics.gather_seconds.record(put_together - taken);
             let outcome = self.run_windows(&gathered, requests.len());
             self.gathered = gathered;
+            // Before anyone is answered, so that whoever is knows it.
+            traced.take().into_iter().for_each(|batch| batch.ran(put_together));
             match outcome {
                 Run::Logits(logits) => {
                     self.shared.metrics.scored_total.increment(requests.len() as u64);
@@ -204,7 +212,10 @@ impl Thread<'_> {
         }
         let mut requests = requests.into_iter();
         while let Some(request) = requests.next() {
-            match self.run_windows(&request.window, 1) {
+            let began = Instant::now();
+            let outcome = self.run_windows(&request.window, 1);
+            traced.take().into_iter().for_each(|batch| batch.ran(began));
+            match outcome {
                 Run::Logits(logits) => {
                     self.shared.metrics.scored_total.increment(1);
                     request.answer(Outcome::Logits(logits));

@@ -12,7 +12,10 @@ use super::{
     proto::{AnalyzeConfig, AnalyzeRequest, AnalyzeResponse, analyze_request::Message},
     status::{self, Problem},
 };
-use crate::session::{Acknowledgement, End, Fault, Input, Refusal, Sessions};
+use crate::{
+    session::{Acknowledgement, End, Fault, Input, Refusal, Sessions},
+    telemetry::trace::Parent,
+};
 
 /// Responses to one call, then the status it closes with.
 pub(super) type Responses = Pin<Box<dyn Stream<Item = Result<AnalyzeResponse, Status>> + Send>>;
@@ -21,12 +24,12 @@ pub(super) type Responses = Pin<Box<dyn Stream<Item = Result<AnalyzeResponse, St
 const HANDOVER: usize = 1;
 
 /// Starts the task of a call. The stream is answered at once, so that a client may wait for the headers before it sends.
-pub(super) fn analyze(sessions: &Sessions, requests: Streaming<AnalyzeRequest>) -> Responses {
+pub(super) fn analyze(sessions: &Sessions, requests: Streaming<AnalyzeRequest>, parent: Parent) -> Responses {
     let (sender, responses) = mpsc::channel(HANDOVER);
     let (ended, end) = oneshot::channel();
     let of_task = sessions.clone();
     sessions.spawn(async move {
-        let end = converse(&of_task, requests, sender).await;
+        let end = converse(&of_task, requests, parent, sender).await;
         // A client that has gone needs no status.
         let _ = ended.send(end);
     });
@@ -44,6 +47,7 @@ pub(super) fn analyze(sessions: &Sessions, requests: Streaming<AnalyzeRequest>) 
 async fn converse(
     sessions: &Sessions,
     mut requests: Streaming<AnalyzeRequest>,
+    parent: Parent,
     sender: mpsc::Sender<AnalyzeResponse>,
 ) -> Result<(), Status> {
     let request = tokio::select! {
@@ -55,7 +59,7 @@ async fn converse(
             sessions.metrics().calls_refused_total.increment("invalid");
         }
     })?;
-    let session = sessions.open(&request).await.map_err(Problem::from)?;
+    let session = sessions.open(&request).await.map_err(Problem::from)?.caused_by(parent);
     let acknowledgement = Arc::clone(session.acknowledgement());
     let of_inputs = Arc::clone(&acknowledgement);
     let inputs = requests.map(move |request| input(request, &of_inputs));

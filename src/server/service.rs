@@ -12,7 +12,7 @@ use super::{
     },
     status::Problem,
 };
-use crate::session::Sessions;
+use crate::{session::Sessions, telemetry::trace};
 
 /// `undertone.v1.EmotionService` over one server's sessions.
 pub(super) struct Service {
@@ -33,7 +33,8 @@ impl EmotionService for Service {
         &self,
         request: Request<Streaming<AnalyzeRequest>>,
     ) -> Result<Response<Self::AnalyzeStream>, Status> {
-        Ok(Response::new(analyze::analyze(&self.sessions, request.into_inner())))
+        let parent = trace::Parent::read(|name| request.metadata().get(name)?.to_str().ok());
+        Ok(Response::new(analyze::analyze(&self.sessions, request.into_inner(), parent)))
     }
 
     async fn classify(&self, request: Request<ClassifyRequest>) -> Result<Response<ClassifyResponse>, Status> {

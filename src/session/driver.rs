@@ -7,12 +7,15 @@ use futures_util::{StreamExt as _, stream::FuturesUnordered};
 
 use super::{Engine, shadow::Beside, turn::Turn};
 use crate::{
-    call::{Alert, Call, Chunk, Control, EndReason, Event, Output, Resumption, Status, Summary, Warning, WindowId},
+    call::{
+        Alert, Call, Chunk, Control, EndReason, Event, Output, Resumption, Status, Summary, Warning, WindowId, Worked,
+    },
     decision::{
         NotOpen, Rules,
         alert::{Attribution, Snooze},
     },
     model::Outcome,
+    telemetry::trace,
 };
 
 /// A call and the windows of it that are out. Dropped, it cancels them.
@@ -28,10 +31,14 @@ pub(super) struct Driver {
     /// A model that is tried on the same audio.
     shadow: Option<Beside>,
     failed: bool,
+    /// The stream that it comes by, where that is traced.
+    trace: Option<trace::Stream>,
+    /// Of a call that is traced, the work on the chunk that windows may come of.
+    chunk: Option<trace::Chunk>,
 }
 
-/// What becomes of a window that is out.
-type Answer = Pin<Box<dyn Future<Output = (WindowId, Outcome)> + Send>>;
+/// What becomes of a window that is out, and its trace.
+type Answer = Pin<Box<dyn Future<Output = (WindowId, Option<trace::Window>, Outcome)> + Send>>;
 
 /// What comes out of a call but windows.
 #[derive(Debug)]
@@ -46,12 +53,28 @@ pub(super) enum Told {
 
 impl Driver {
     pub(super) fn new(call: Call, rules: Arc<ArcSwap<Rules>>, engine: Arc<Engine>, first_leg: u64, turn: Turn) -> Self {
-        Self { call, rules, engine, first_leg, windows: FuturesUnordered::new(), turn, shadow: None, failed: false }
+        Self {
+            call,
+            rules,
+            engine,
+            first_leg,
+            windows: FuturesUnordered::new(),
+            turn,
+            shadow: None,
+            failed: false,
+            trace: None,
+            chunk: None,
+        }
     }
 
     /// The same, with a model that is tried on the same audio.
     pub(super) fn beside(self, shadow: Option<Beside>) -> Self {
         Self { shadow, ..self }
+    }
+
+    /// Goes on by a stream that is traced, or by one that is not.
+    pub(super) fn trace(&mut self, stream: Option<trace::Stream>) {
+        self.trace = stream;
     }
 
     /// Takes audio in; whether others are to be let by before there is more.
@@ -70,10 +93,15 @@ impl Driver {
         };
         let samples =
             if self.turn.is_long(times * chunk.data.len()) { tokio::task::block_in_place(push) } else { push() };
+        if self.trace.is_some() {
+            let worked = self.call.take_worked();
+            self.chunk = worked.map(|Worked { began, decoded, heard }| trace::Chunk { began, decoded, heard });
+        }
         self.turn.is_over(times as u64 * samples)
     }
 
     pub(super) fn control(&mut self, control: Control, leg: Option<usize>) {
+        self.chunk = None;
         let now = Instant::now();
         self.call.control(control, leg, now);
         if let Some(shadow) = &mut self.shadow {
@@ -108,6 +136,7 @@ impl Driver {
     }
 
     pub(super) fn close(&mut self, reason: EndReason) {
+        self.chunk = None;
         self.call.close(reason, Instant::now());
     }
 
@@ -134,8 +163,10 @@ impl Driver {
                     if let Some(shadow) = &mut self.shadow {
                         shadow.window(id, &window);
                     }
-                    let answer = self.engine.inference.infer(self.first_leg + id.leg as u64, window);
-                    self.windows.push(Box::pin(async move { (id, answer.await) }));
+                    let trace = self.trace.as_mut().and_then(|stream| stream.window(self.chunk));
+                    let leg = self.first_leg + id.leg as u64;
+                    let answer = self.engine.inference.infer_traced(leg, window, trace.clone());
+                    self.windows.push(Box::pin(async move { (id, trace, answer.await) }));
                     continue;
                 }
                 Output::Level(block) => {
@@ -168,14 +199,22 @@ impl Driver {
     /// Waits for one window and brings its answer back. Inference that failed for good closes the call. Never ready while no window is
     /// out; nothing is lost when the future is dropped.
     pub(super) async fn answer(&mut self) {
-        let Some((id, outcome)) = self.windows.next().await else { return std::future::pending().await };
+        let Some((id, trace, outcome)) = self.windows.next().await else { return std::future::pending().await };
         self.failed |= matches!(outcome, Outcome::Failed(_)) && self.engine.inference.failure().is_some();
         if let Some(shadow) = &mut self.shadow {
             shadow.live_outcome(id, &outcome);
         }
+        let what = match &outcome {
+            Outcome::Logits(_) => "scored",
+            Outcome::Shed => "shed",
+            Outcome::Failed(_) => "failed",
+        };
         let now = Instant::now();
         self.call.apply(id, outcome, now);
         self.engine.metrics.stages.decision.record(now.elapsed());
+        if let Some(trace) = trace {
+            trace.decided(now, what);
+        }
         if self.failed {
             self.call.close(EndReason::Failed, Instant::now());
         }

@@ -26,7 +26,7 @@ use crate::{
     features::NotScored,
     model::manifest::{Bandwidth, Manifest},
     policy::Permit,
-    telemetry::metrics,
+    telemetry::{metrics, trace},
 };
 
 /// A call that was admitted. Its legs are live until it is dropped.
@@ -45,6 +45,8 @@ pub struct Session {
     pub(super) request: Request,
     /// What waits for the client.
     pub(super) outbox: Outbox,
+    /// What caused it, where it is traced.
+    pub(super) parent: trace::Parent,
     /// Once it is closed, why.
     pub(super) closed: Option<EndReason>,
     _slots: Slots,
@@ -154,6 +156,7 @@ impl Sessions {
             bytes_per_second,
             request: request.clone(),
             outbox,
+            parent: trace::Parent::default(),
             closed: None,
             successors: Vec::new(),
             _slots: slots,
@@ -178,6 +181,13 @@ impl Drop for Spot {
 }
 
 impl Session {
+    /// What its client traces it by.
+    #[must_use]
+    pub fn caused_by(mut self, parent: trace::Parent) -> Self {
+        self.parent = parent;
+        self
+    }
+
     /// The call as negotiated.
     pub fn acknowledgement(&self) -> &Arc<Acknowledgement> {
         &self.acknowledgement

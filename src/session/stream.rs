@@ -11,7 +11,7 @@ use tokio::{
     sync::mpsc,
     time::{Sleep, sleep_until},
 };
-use tracing::Instrument as _;
+use tracing::{Instrument as _, field::Empty};
 
 use super::{
     Message, Session, age,
@@ -20,7 +20,10 @@ use super::{
     measure,
     resume::{Kept, Rejoined},
 };
-use crate::call::{Chunk, Control, EndReason};
+use crate::{
+    call::{Chunk, Control, EndReason},
+    telemetry::trace,
+};
 
 /// One message from the client.
 #[derive(Debug, Clone)]
@@ -87,7 +90,8 @@ impl Session {
     {
         let sessions = self.sessions.clone();
         let model = self.acknowledgement.model.manifest.name.clone();
-        let span = tracing::info_span!("call", session_id = %self.acknowledgement.session_id, model);
+        let span = tracing::info_span!("call", session_id = %self.acknowledgement.session_id, model, trace_id = Empty);
+        self.driver.trace(trace::Stream::begin(&span, &self.parent));
         async move {
             tracing::info!(resumed = self.acknowledgement.resumption.is_some(), "call began");
             let (reason, end) = self.converse(inputs, sender, encode).await;

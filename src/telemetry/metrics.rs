@@ -16,6 +16,7 @@ mod provider;
 mod reload;
 mod shadow;
 mod supervision;
+mod traces;
 mod webhook;
 
 pub use journal::{ENTRY_KINDS, JOURNAL_FAILURES, JournalMetrics};
@@ -24,6 +25,7 @@ pub use provider::{PROVIDERS, tell_provider};
 pub use reload::{RELOAD_RESULTS, ReloadMetrics};
 pub use shadow::{SHADOW_OUTCOMES, ShadowMetrics};
 pub use supervision::SupervisionMetrics;
+pub use traces::{SPAN_RESULTS, TraceMetrics};
 pub use webhook::{POSTS_RESULTS, WebhookMetrics};
 
 const LEGS_LIVE: &str = "undertone_legs_live";
@@ -122,6 +124,8 @@ pub struct Metrics {
     pub reload: ReloadMetrics,
     /// What is measured of those who watch.
     pub supervision: SupervisionMetrics,
+    /// What is measured of spans.
+    pub traces: TraceMetrics,
 }
 
 /// One counter for each value of a label.
@@ -196,6 +200,7 @@ impl Metrics {
             alerts_total: from.counters(ALERTS, "Changes of alerts, by the state they led to.", "state", &ALERT_STATES),
             reload: ReloadMetrics::new(recorder),
             supervision: SupervisionMetrics::new(recorder),
+            traces: TraceMetrics::new(recorder),
         }
     }
 
@@ -222,8 +227,13 @@ impl Metrics {
 impl Counters {
     /// Counts one of this value.
     pub fn increment(&self, value: &str) {
+        self.add(value, 1);
+    }
+
+    /// Counts so many of this value.
+    pub fn add(&self, value: &str, count: u64) {
         if let Some((_, counter)) = self.0.iter().find(|(bound, _)| bound == value) {
-            counter.increment(1);
+            counter.increment(count);
         }
     }
 }

@@ -8,9 +8,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
+/// Modules below others' folders that stand in a layer of their own.
+const LEAVES: [&str; 2] = ["telemetry::metrics", "telemetry::trace"];
+
 /// A module and all that it may import of ours. A module always may import itself.
-const MAY_IMPORT: [(&str, &[&str]); 17] = [
+const MAY_IMPORT: [(&str, &[&str]); 18] = [
     ("telemetry::metrics", &[]),
+    ("telemetry::trace", &[]),
     ("audio", &[]),
     ("features", &["audio"]),
     ("policy", &["audio", "features"]),
@@ -19,7 +23,7 @@ const MAY_IMPORT: [(&str, &[&str]); 17] = [
     ("corpus", &["audio", "features", "decision", "model"]),
     ("evaluate", &["audio", "features", "policy", "decision", "model", "corpus"]),
     ("call", &["audio", "features", "decision", "policy", "model"]),
-    ("inference", &["audio", "features", "decision", "policy", "model", "telemetry::metrics"]),
+    ("inference", &["audio", "features", "decision", "policy", "model", "telemetry::metrics", "telemetry::trace"]),
     ("journal", &["audio", "features", "decision", "policy", "model", "call", "telemetry::metrics"]),
     ("telemetry", &["audio", "features", "decision", "policy", "model", "call", "inference"]),
     ("config", &["audio", "features", "decision", "policy", "model", "call", "inference", "journal", "telemetry"]),
@@ -48,7 +52,7 @@ const MAY_IMPORT: [(&str, &[&str]); 17] = [
 ];
 
 /// A crate and the modules that may name it; the command line may name any.
-const MAY_NAME: [(&str, &[&str]); 19] = [
+const MAY_NAME: [(&str, &[&str]); 23] = [
     ("tokio", &["inference", "journal", "telemetry", "config", "session", "server", "shutdown"]),
     ("tokio_stream", &["session", "server"]),
     ("tokio_util", &["journal", "session", "server"]),
@@ -65,6 +69,10 @@ const MAY_NAME: [(&str, &[&str]); 19] = [
     ("metrics", &["telemetry::metrics", "telemetry", "inference", "session", "server"]),
     ("metrics_exporter_prometheus", &["telemetry::metrics", "telemetry", "server"]),
     ("metrics_process", &["telemetry::metrics"]),
+    ("opentelemetry", &["telemetry::trace", "telemetry"]),
+    ("opentelemetry_sdk", &["telemetry::trace", "telemetry"]),
+    ("opentelemetry_otlp", &["telemetry"]),
+    ("tracing_opentelemetry", &["telemetry::trace", "telemetry"]),
     // The configuration reads addresses by it.
     ("reqwest", &["config", "server"]),
     ("hmac", &["server"]),
@@ -105,6 +113,7 @@ fn violations_are_found() {
     assert_eq!(found("decision/mod.rs", "fn f() -> ::tonic::Status { panic!() }").len(), 1);
     assert_eq!(found("policy.rs", "fn f() { let now = std::time::Instant::now(); }").len(), 1);
     assert_eq!(found("inference/mod.rs", "use crate::telemetry::init;").len(), 1);
+    assert_eq!(found("telemetry/trace.rs", "use crate::inference::Handle;").len(), 1);
     assert_eq!(found("train/net.rs", "use crate::session::Session;").len(), 1);
     assert_eq!(found("evaluate/mod.rs", "use crate::inference::Handle;").len(), 1);
     assert_eq!(found("invented/mod.rs", "").len(), 1);
@@ -173,11 +182,11 @@ fn check(path: &Path, text: &str) -> Vec<String> {
     if ["main", "lib", "cli"].contains(&first) {
         return Vec::new();
     }
-    let module = if path.starts_with("telemetry/metrics") || path == Path::new("telemetry/metrics.rs") {
-        "telemetry::metrics"
-    } else {
-        first
+    let below = |leaf: &&str| {
+        let folder = leaf.replace("::", "/");
+        path.starts_with(&folder) || path == Path::new(&format!("{folder}.rs"))
     };
+    let module = LEAVES.into_iter().find(below).unwrap_or(first);
     let Some((_, allowed)) = MAY_IMPORT.iter().find(|(name, _)| *name == module) else {
         return vec![format!("{}: module `{module}` stands in no layer: give it one in MAY_IMPORT", path.display())];
     };
@@ -194,11 +203,12 @@ fn check(path: &Path, text: &str) -> Vec<String> {
         imports.extend(paths_after(product, "super::"));
     }
     for import in imports {
-        let target = if import.starts_with("telemetry::metrics") { "telemetry::metrics" } else { head(&import) };
-        let own = target == module || module == "telemetry" && target == "telemetry::metrics";
-        let metrics_by_parent = target == "telemetry::metrics" && allowed.contains(&"telemetry");
+        let leaf = LEAVES.into_iter().find(|leaf| import.starts_with(leaf));
+        let target = leaf.unwrap_or_else(|| head(&import));
+        let own = target == module || module == "telemetry" && leaf.is_some();
+        let by_parent = leaf.is_some() && allowed.contains(&"telemetry");
         let ours = MAY_IMPORT.iter().any(|(name, _)| *name == target);
-        if ours && !own && !metrics_by_parent && !allowed.contains(&target) {
+        if ours && !own && !by_parent && !allowed.contains(&target) {
             complain(format!("`{module}` must not import `{target}`"));
         }
     }

@@ -43,6 +43,7 @@ mod slow_receiver;
 mod stages;
 mod startup;
 mod supervise;
+mod tracing;
 mod two_clients;
 mod vanish;
 mod watch;

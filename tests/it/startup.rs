@@ -171,9 +171,18 @@ impl Program {
 
     /// The same, on another model.
     pub(crate) fn start_on(model: &Path, variables: &[(&str, &str)]) -> (Self, SocketAddr, SocketAddr) {
+        Self::start_telling(model, variables, Stdio::null())
+    }
+
+    /// The same, on the tiny model, with its log in a file.
+    pub(crate) fn start_logging(variables: &[(&str, &str)], log: &Path) -> (Self, SocketAddr, SocketAddr) {
+        Self::start_telling(&tiny(), variables, fs::File::create(log).unwrap().into())
+    }
+
+    fn start_telling(model: &Path, variables: &[(&str, &str)], log: Stdio) -> (Self, SocketAddr, SocketAddr) {
         let mut command = undertone();
         command.arg("--model").arg(model).envs(variables.iter().copied());
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
         let told: serde_json::Value = serde_json::from_str(&line).unwrap();
@@ -191,7 +200,7 @@ impl Program {
         assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
     }
 
-    async fn ended(mut self) -> ExitStatus {
+    pub(crate) async fn ended(mut self) -> ExitStatus {
         let waiting = tokio::task::spawn_blocking(move || self.0.wait().unwrap());
         within("the end of the program", waiting).await.unwrap()
     }
