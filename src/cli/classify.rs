@@ -73,12 +73,19 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let bar = progress(files.len());
     let mut heard = Vec::new();
     let mut failed = 0;
+    let mut output_open = true;
     for file in &files {
         bar.set_message(file.display().to_string());
         match listener.hear(file) {
             Ok(result) if json => {
                 let line = serde_json::to_string(&result)?;
-                bar.suspend(|| super::print(line))?;
+                if output_open {
+                    match bar.suspend(|| super::print(line)) {
+                        // The scores are a result of their own, which whoever closed the output did not ask to cut short.
+                        Err(error) if scores.is_some() && error.is::<super::OutputClosed>() => output_open = false,
+                        printed => printed?,
+                    }
+                }
             }
             Ok(result) => heard.push(result),
             Err(error) if files.len() == 1 => return Err(error),

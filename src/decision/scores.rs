@@ -57,6 +57,24 @@ pub enum Invalid {
         /// As written.
         end_seconds: f64,
     },
+    /// It ends before the row that came before it.
+    #[error(
+        "end_seconds is {end_seconds}, and {earlier_seconds} in the leg's row before: expected one run of a leg, in order of time"
+    )]
+    Order {
+        /// As written.
+        end_seconds: f64,
+        /// Of the row before.
+        earlier_seconds: f64,
+    },
+    /// A number that is no probability.
+    #[error("the probability of {label:?} is {probability}; expected 0 to 1")]
+    Probability {
+        /// Whose it is.
+        label: String,
+        /// As written.
+        probability: f32,
+    },
     /// Neither scored nor not.
     #[error("expected either probabilities or not_scored_reason, found both or none of them")]
     Outcome,
@@ -78,6 +96,8 @@ pub enum Invalid {
 pub struct Leg {
     rules: Arc<Rules>,
     held: Duration,
+    /// Where the last row ended. Seconds.
+    last_seconds: f64,
     /// Rows before the first that was scored: only that one tells the labels.
     waiting: Vec<Row>,
     /// Made with the first scored row.
@@ -90,7 +110,7 @@ const LONGEST_SECONDS: f64 = 1e6;
 impl Leg {
     /// Nothing heard yet.
     pub fn new(rules: &Arc<Rules>) -> Self {
-        Self { rules: Arc::clone(rules), held: Duration::ZERO, waiting: Vec::new(), decider: None }
+        Self { rules: Arc::clone(rules), held: Duration::ZERO, last_seconds: 0.0, waiting: Vec::new(), decider: None }
     }
 
     /// Takes the leg's next row in.
@@ -102,6 +122,11 @@ impl Leg {
         if !(0.0 <= start_seconds && start_seconds <= end_seconds && end_seconds <= LONGEST_SECONDS) {
             return Err(Invalid::Stretch { start_seconds, end_seconds });
         }
+        let earlier_seconds = self.last_seconds;
+        if end_seconds < earlier_seconds {
+            return Err(Invalid::Order { end_seconds, earlier_seconds });
+        }
+        self.last_seconds = end_seconds;
         let Some(probabilities) = &row.probabilities else {
             if row.not_scored_reason.is_none() {
                 return Err(Invalid::Outcome);
@@ -114,6 +139,9 @@ impl Leg {
         };
         if row.not_scored_reason.is_some() {
             return Err(Invalid::Outcome);
+        }
+        if let Some((label, probability)) = probabilities.iter().find(|(_, p)| !(0.0..=1.0).contains(*p)) {
+            return Err(Invalid::Probability { label: label.clone(), probability: *probability });
         }
         if let Some((labels, _)) = &self.decider
             && !labels.iter().eq(probabilities.keys())
@@ -238,6 +266,17 @@ mod tests {
         assert!(leg.add(other).unwrap_err().to_string().contains("angry, calm"));
         let mut sad = Leg::new(&Arc::new(Rules::parse(&ANGER.replace("angry", "sad")).unwrap()));
         assert!(matches!(sad.add(row(5.0, Some(0.5))), Err(Invalid::Emotion(_))));
+    }
+
+    #[test]
+    fn numbers_that_are_no_probabilities_and_times_that_run_backwards_are_told() {
+        let mut leg = Leg::new(&Arc::new(Rules::parse(ANGER).unwrap()));
+        let error = leg.add(row(5.0, Some(7.5))).unwrap_err();
+        assert_eq!(error.to_string(), "the probability of \"angry\" is 7.5; expected 0 to 1");
+        assert!(matches!(leg.add(row(5.0, Some(-0.1))), Err(Invalid::Probability { .. })));
+        leg.add(row(5.5, Some(1.0))).unwrap();
+        leg.add(row(5.5, None)).unwrap();
+        assert_eq!(leg.add(row(5.0, Some(0.5))), Err(Invalid::Order { end_seconds: 5.0, earlier_seconds: 5.5 }));
     }
 
     #[test]
