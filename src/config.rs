@@ -100,16 +100,16 @@ pub struct Inference {
     /// Where TensorRT keeps the engines that it has built. Left out: nowhere, so that it builds them at every start.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub engine_cache: Option<PathBuf>,
-    /// Threads a model; at least 1. Left out: half of the cores that the process may use, since features take the other half; 1 for a GPU.
+    /// Threads a model; 1 to 1024. Left out: half of the cores that the process may use, since features take the other half; 1 for a GPU.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub threads: Option<usize>,
-    /// Windows run at once at most; at least 1. Left out: 8, or 64 on a GPU.
+    /// Windows run at once at most; 1 to 4096. Left out: 8, or 64 on a GPU.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_batch: Option<usize>,
     /// How long the oldest waiting window waits for others; at most 20 ms.
     #[serde(with = "humantime_serde")]
     pub max_wait: Duration,
-    /// Windows of one model that may wait; one more, and the oldest of the busiest leg is given up. Left out: 512 a thread.
+    /// Windows of one model that may wait; one more, and the oldest of the busiest leg is given up; 1 to 524288. Left out: 512 a thread.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub queue_capacity: Option<usize>,
 }

@@ -1,6 +1,6 @@
 //! `undertone serve`: the server.
 
-use std::{io, net::SocketAddr, path::PathBuf, process, thread};
+use std::{io, net::SocketAddr, path::PathBuf, process, thread, time::Duration};
 
 use anyhow::Context as _;
 use serde_json::json;
@@ -15,6 +15,9 @@ use undertone::{
 
 use super::{model_dir, print};
 
+/// How long what still blocks is waited for once the server has stopped, before the process ends regardless.
+const LEFT_OVER: Duration = Duration::from_millis(500);
+
 /// Serves calls over gRPC until SIGTERM or SIGINT; a second one ends it at once. SIGHUP has it read its configuration, models and rules
 /// again.
 ///
@@ -28,10 +31,10 @@ pub(crate) struct Args {
     #[arg(long = "model", value_name = "DIR", num_args = 1..)]
     models: Vec<PathBuf>,
     /// Where gRPC is served; port 0 takes a free one.
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = address)]
     listen: Option<SocketAddr>,
     /// Where /livez, /readyz and /metrics are served.
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = address)]
     admin: Option<SocketAddr>,
     /// What runs the models; one that cannot be had is an error, unless inference.fallback_to_cpu is set [default: cpu]
     #[arg(long, value_enum)]
@@ -60,7 +63,19 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let config = source.read()?;
     let export = config.log.start(&config.telemetry);
     let runtime = tokio::runtime::Runtime::new().context("cannot start the threads of the server")?;
-    runtime.block_on(serve(&config, source, args.until_stdin_closes, export))
+    run_on(runtime, serve(&config, source, args.until_stdin_closes, export))
+}
+
+/// Runs a task to its end; threads of the runtime that still block, as a model's run may, do not keep the process.
+fn run_on<T>(runtime: tokio::runtime::Runtime, task: impl Future<Output = T>) -> T {
+    let outcome = runtime.block_on(task);
+    runtime.shutdown_timeout(LEFT_OVER);
+    outcome
+}
+
+/// An address to listen on, as the command line writes it.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "expected an IP address and a port, such as 127.0.0.1:50051 or [::1]:50051".to_owned())
 }
 
 async fn serve(
@@ -129,4 +144,37 @@ async fn orphaned(wait: bool) {
         drop(sender);
     });
     let _ = closed.await;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[test]
+    fn what_blocks_does_not_keep_the_process() {
+        let (go, goes) = mpsc::channel::<()>();
+        let (ended, has_ended) = mpsc::channel();
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let outcome = run_on(runtime, async move {
+            tokio::task::spawn_blocking(move || {
+                let _ = goes.recv();
+                let _ = ended.send(());
+            });
+            7
+        });
+        assert_eq!(outcome, 7);
+        assert!(has_ended.try_recv().is_err(), "it still blocks");
+        go.send(()).unwrap();
+        has_ended.recv().unwrap();
+    }
+
+    #[test]
+    fn an_address_that_is_none_is_answered_with_an_example() {
+        assert!(address("127.0.0.1:0").is_ok());
+        for text in ["localhost:0", "50052", "127.0.0.1:99999"] {
+            assert!(address(text).unwrap_err().contains("127.0.0.1:50051"), "{text}");
+        }
+    }
 }

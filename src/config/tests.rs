@@ -77,6 +77,9 @@ fn what_is_out_of_range_is_named_with_its_range() {
         ("drain_deadline = '2s'", "session.close_timeout is 5s, expected less than drain_deadline, 2s"),
         ("[alerts]\nreload_interval = '0s'", "alerts.reload_interval is 0ns, expected more than 0s"),
         ("[inference]\nthreads = 0", "threads is 0"),
+        ("[inference]\nthreads = 100000", "threads is 100000, expected at most 1024"),
+        ("[inference]\nmax_batch = 100000", "max_batch is 100000, expected at most 4096"),
+        ("[inference]\nqueue_capacity = 1000000000", "queue_capacity is 1000000000, expected at most 524288"),
         ("[inference]\nmax_wait = '2s'", "max_wait"),
         ("[inference]\nprovider = 'gpu'", "tensorrt"),
         ("[shadow]\nmodel = 'next'\nshare = 0.0", "shadow.share is 0"),
@@ -92,6 +95,7 @@ fn what_is_out_of_range_is_named_with_its_range() {
         ("[journal.time_to_live]\nalert = '1s'", "journal.time_to_live.alert is 1s"),
         ("[webhook]\nurls = ['http://127.0.0.1:1/']", "UNDERTONE_WEBHOOK__SECRET"),
         ("[log]\nfilter = 'undertone=loud'", "log.filter"),
+        ("[log]\nfilter = 'loud'", "\"loud\" is no level"),
     ];
     for (toml, expected) in cases {
         let text = refusal(toml);

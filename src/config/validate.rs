@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use reqwest::Url;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
 use super::{Config, shadow, webhook};
 use crate::{
@@ -120,9 +120,22 @@ impl Config {
         self.validate_counts()?;
         self.validate_telemetry()?;
         self.validate_durations()?;
-        EnvFilter::try_new(&self.log.filter)
-            .map(drop)
-            .map_err(|error| Invalid::LogFilter { filter: self.log.filter.clone(), problem: error.to_string() })
+        self.validate_filter()
+    }
+
+    /// A bare word that is no level would be taken for a module's name, and silence everything else.
+    fn validate_filter(&self) -> Result<(), Invalid> {
+        let filter = &self.log.filter;
+        let wrong = |problem: String| Err(Invalid::LogFilter { filter: filter.clone(), problem });
+        if let Err(error) = EnvFilter::try_new(filter) {
+            return wrong(error.to_string());
+        }
+        let is_known = |word: &str| word.parse::<LevelFilter>().is_ok() || word.starts_with("undertone");
+        let words = || filter.split(',').map(str::trim).filter(|word| !word.is_empty());
+        match words().find(|word| !is_known(word)) {
+            Some(word) if !filter.contains(['=', '[']) => wrong(format!("{word:?} is no level")),
+            _ => Ok(()),
+        }
     }
 
     fn validate_addresses(&self) -> Result<(), Invalid> {

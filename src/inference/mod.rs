@@ -40,7 +40,7 @@ pub use worker::{Stopped, Worker};
 /// How inference is to run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Options {
-    /// Threads, each with a classifier of its own; at least 1.
+    /// Threads, each with a classifier of its own; 1 to [`MAX_THREADS`].
     pub threads: usize,
     /// What may wait, and how batches are gathered.
     pub queue: queue::Options,
@@ -52,6 +52,16 @@ pub enum Invalid {
     /// A count that must not be 0.
     #[error("inference {0} is 0, expected at least 1")]
     Zero(&'static str),
+    /// A count beyond what any machine serves; each takes memory beforehand.
+    #[error("inference {name} is {actual}, expected at most {most}")]
+    TooMany {
+        /// What is counted.
+        name: &'static str,
+        /// What it is.
+        actual: usize,
+        /// What it may be.
+        most: usize,
+    },
     /// Waiting longer than a listener would forgive.
     #[error("inference max_wait is {actual:?}, expected at most {MAX_WAIT:?}: every event would come that much later")]
     MaxWait {
@@ -62,6 +72,13 @@ pub enum Invalid {
 
 /// The longest that a window may wait for others: a twenty-fifth of the default stride of 0.5 s.
 pub const MAX_WAIT: Duration = Duration::from_millis(20);
+
+/// The most threads of one model.
+pub const MAX_THREADS: usize = 1024;
+/// The most windows of one model that may wait: the default of 512 a thread, on all threads that there may be.
+pub const MAX_CAPACITY: usize = 512 * MAX_THREADS;
+/// The most windows in one batch.
+pub const MAX_BATCH: usize = 4096;
 
 /// What is counted and measured, by handles that the caller made from a recorder of his. Default: nothing is.
 #[derive(Clone)]
@@ -170,10 +187,18 @@ impl Default for Options {
 impl Options {
     /// Whether inference can run so.
     pub fn validate(&self) -> Result<(), Invalid> {
-        let counts =
-            [("threads", self.threads), ("capacity", self.queue.capacity), ("max_batch", self.queue.max_batch)];
-        if let Some((name, _)) = counts.into_iter().find(|(_, count)| *count == 0) {
-            return Err(Invalid::Zero(name));
+        let counts = [
+            ("threads", self.threads, MAX_THREADS),
+            ("max_batch", self.queue.max_batch, MAX_BATCH),
+            ("queue_capacity", self.queue.capacity, MAX_CAPACITY),
+        ];
+        for (name, actual, most) in counts {
+            if actual == 0 {
+                return Err(Invalid::Zero(name));
+            }
+            if actual > most {
+                return Err(Invalid::TooMany { name, actual, most });
+            }
         }
         if self.queue.max_wait > MAX_WAIT {
             return Err(Invalid::MaxWait { actual: self.queue.max_wait });

@@ -107,6 +107,24 @@ fn nothing_runs_until_the_worker_does_and_a_clean_end_runs_what_waits() {
 }
 
 #[test]
+fn closed_while_classifiers_are_made_it_makes_no_more() {
+    let (begun, has_begun) = mpsc::channel();
+    let (go, goes) = mpsc::channel::<()>();
+    let goes = Mutex::new(goes);
+    let slow = move || {
+        begun.send(()).unwrap();
+        goes.lock().unwrap().recv().unwrap();
+        numbers()
+    };
+    let (handle, worker) = start(Options { threads: 8, ..options(8, 4) }, slow);
+    has_begun.recv().unwrap();
+    handle.close();
+    go.send(()).unwrap();
+    worker.join().unwrap().unwrap();
+    assert!(has_begun.try_recv().is_err(), "one was made, not eight");
+}
+
+#[test]
 fn ends_when_the_last_handle_is_gone() {
     let (handle, worker) = start(options(8, 4), numbers);
     let answer = infer(&handle.clone(), 1, 5.0);
@@ -320,7 +338,9 @@ fn every_window_is_counted_once() {
 
 #[test]
 fn refuses_options_that_cannot_run() {
-    for (threads, capacity, max_batch, name) in [(0, 1, 1, "threads"), (1, 0, 1, "capacity"), (1, 1, 0, "max_batch")] {
+    for (threads, capacity, max_batch, name) in
+        [(0, 1, 1, "threads"), (1, 0, 1, "queue_capacity"), (1, 1, 0, "max_batch")]
+    {
         let options = Options { threads, ..options(capacity, max_batch) };
         assert_eq!(pair(options, Metrics::default(), numbers).err(), Some(Invalid::Zero(name)));
     }

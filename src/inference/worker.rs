@@ -57,15 +57,21 @@ impl Worker {
     }
 
     /// Makes every thread's classifier now, so that a backend which cannot is found before a call relies on it, and the first window
-    /// waits for none of it.
+    /// waits for none of it. Once the intake is closed it makes no more than what waits needs: one, or none.
     ///
     /// # Errors
     /// [`Stopped`] says why one cannot be made.
     pub fn prepare(&mut self) -> Result<(), Stopped> {
-        while self.classifiers.len() < self.shared.options.threads {
+        while self.classifiers.len() < self.shared.options.threads && self.is_needed() {
             self.classifiers.push(make(&*self.backend)?);
         }
         Ok(())
+    }
+
+    /// Whether one classifier more will have something to run.
+    fn is_needed(&self) -> bool {
+        let state = self.shared.lock();
+        state.intake == Intake::Open || (self.classifiers.is_empty() && !state.queue.is_empty())
     }
 
     /// Runs what is queued, on threads named `inference-0` and so on, until the intake is closed and nothing waits, or until it
