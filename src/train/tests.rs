@@ -162,7 +162,7 @@ fn a_student_learns_from_networks_that_heard_none_of_its_judges() {
     let with = |out: &Path| Options { teachers: vec![teacher.path().to_owned()], ..options(out) };
     let (trained, _) = train(&with(taught.path()));
     let known = Manifest::load(teacher.path()).unwrap().network.sha256;
-    assert_eq!(trained.training.teachers, [known.clone()]);
+    assert_eq!(trained.training.teachers, std::slice::from_ref(&known));
     assert!(fs::read_to_string(taught.path().join("MODEL_CARD.md")).unwrap().contains(&known));
     let (without, _) = train(&options(alone.path()));
     assert!(without.training.teachers.is_empty());
