@@ -98,8 +98,9 @@ impl Engines {
                 engines.push(Arc::clone(engine));
                 continue;
             }
-            let metrics = ModelMetrics::new(recorder, &model.manifest.name, &model.manifest.labels);
-            tell_provider(recorder, &model.manifest.name, model.provider().name(), model.fallback_reason().is_some());
+            let (name, provider) = (&*model.manifest.name, model.provider().name());
+            let metrics = ModelMetrics::new(recorder, name, provider, &model.manifest.labels);
+            tell_provider(recorder, name, provider, model.fallback_reason().is_some());
             let (inference, worker) = inference::pair(options, inference_metrics(&metrics), backend(model))?;
             let before = self.engines.iter().find(|engine| engine.model.manifest.name == model.manifest.name);
             let cost = before.map(|engine| engine.cost.clone()).unwrap_or_default();

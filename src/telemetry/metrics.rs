@@ -94,7 +94,7 @@ pub struct Metrics {
     pub calls_resumed_total: Counter,
     /// Streams that ended because they were as old as they may be.
     pub streams_aged_total: Counter,
-    /// Calls whose audio is not written as they say, by what it looks like: [`ENCODINGS`].
+    /// Calls and recordings whose audio is not written as they say, by what it looks like: [`ENCODINGS`].
     pub mislabelled_calls_total: Counters,
     load: Gauge,
     legs_bytes: Gauge,
@@ -102,7 +102,7 @@ pub struct Metrics {
     pub load_limit: Gauge,
     /// Calls that ended, by [`END_REASONS`].
     pub calls_ended_total: Counters,
-    /// Calls that never began, by [`REFUSALS`].
+    /// Calls that never began and recordings that were not classified, by [`REFUSALS`].
     pub calls_refused_total: Counters,
     /// Strides without a score, by [`NOT_SCORED_REASONS`].
     pub not_scored_total: Counters,
@@ -177,7 +177,7 @@ impl Metrics {
             ),
             mislabelled_calls_total: from.counters(
                 MISLABELLED,
-                "Calls whose audio is not written as they say, by what it looks like.",
+                "Calls and recordings whose audio is not written as they say, by what it looks like.",
                 "looks_like",
                 &ENCODINGS,
             ),
@@ -186,7 +186,12 @@ impl Metrics {
             load: from.gauge(LOAD, "Windows a second that live legs need, as they were admitted."),
             load_limit: from.gauge(LOAD_LIMIT, "Windows a second beyond which no call is admitted."),
             calls_ended_total: from.counters(CALLS_ENDED, "Calls that ended.", "reason", &END_REASONS),
-            calls_refused_total: from.counters(CALLS_REFUSED, "Calls that never began.", "reason", &REFUSALS),
+            calls_refused_total: from.counters(
+                CALLS_REFUSED,
+                "Calls that never began and recordings that were not classified.",
+                "reason",
+                &REFUSALS,
+            ),
             not_scored_total: from.counters(NOT_SCORED, "Strides without a score.", "reason", &NOT_SCORED_REASONS),
             events_dropped_total: from.counter(EVENTS_DROPPED, "Events dropped because a client read too slowly."),
             audio_received_seconds_total: from.counter(AUDIO_RECEIVED, "Seconds of audio received, all legs together."),
@@ -314,11 +319,10 @@ impl Registration<'_> {
         &self,
         name: &'static str,
         help: &'static str,
-        label: &'static str,
-        values: [&'static str; N],
+        labels: [[Label; 2]; N],
     ) -> [Histogram; N] {
         self.recorder.describe_histogram(KeyName::from(name), None, help.into());
-        values.map(|value| self.recorder.register_histogram(&self.key(name, &[Label::new(label, value)]), &METADATA))
+        labels.map(|labels| self.recorder.register_histogram(&self.key(name, &labels), &METADATA))
     }
 }
 
@@ -369,13 +373,13 @@ mod tests {
     #[test]
     fn histograms_have_buckets_and_models_a_label() {
         let recorder = recorder();
-        let model = ModelMetrics::new(&recorder, "m", &["angry".to_owned()]);
+        let model = ModelMetrics::new(&recorder, "m", "cpu", &["angry".to_owned()]);
         model.stages.inference.record(0.0003);
         model.confidence_ratio.record(0.45);
         model.input_level_dbfs.record(-27.5);
         model.events_total.increment(UNCERTAIN);
         let text = recorder.handle().render();
-        let stage = "undertone_stage_seconds_bucket{model=\"m\",stage=\"inference\",le";
+        let stage = "undertone_stage_seconds_bucket{model=\"m\",stage=\"inference\",provider=\"cpu\",le";
         assert!(line(&text, &format!("{stage}=\"0.0002\"}}")).ends_with(" 0"));
         assert!(line(&text, &format!("{stage}=\"0.0005\"}}")).ends_with(" 1"));
         assert!(line(&text, "undertone_event_confidence_ratio_bucket{model=\"m\",le=\"0.5\"}").ends_with(" 1"));

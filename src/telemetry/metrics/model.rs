@@ -81,15 +81,16 @@ pub struct Stages {
 }
 
 impl ModelMetrics {
-    /// All handles for the model of this name, with these labels.
-    pub fn new(recorder: &dyn Recorder, name: &str, labels: &[String]) -> Self {
+    /// All handles for the model of this name that runs on this provider, one of [`super::PROVIDERS`], with these labels.
+    pub fn new(recorder: &dyn Recorder, name: &str, provider: &'static str, labels: &[String]) -> Self {
         let from = Registration { recorder, model: Some(name) };
         let labels: Vec<&str> = labels.iter().map(String::as_str).chain([UNCERTAIN]).collect();
         let window = |outcome| from.labelled_counter(WINDOWS, &[Label::new("outcome", outcome)]);
         from.recorder.describe_counter(WINDOWS.into(), None, "Windows, by what became of them.".into());
         let [scored_total, shed_total, cancelled_total, failed_total] = WINDOW_OUTCOMES.map(window);
+        let stages = STAGES.map(|stage| [Label::new("stage", stage), Label::new("provider", provider)]);
         let [decode, features, queue, batch, inference, decision] =
-            from.histograms(STAGE, "Time that a stage of a window's way takes.", "stage", STAGES);
+            from.histograms(STAGE, "Time that a stage of a window's way takes.", stages);
         Self {
             events_total: from.counters(EVENTS, "Emotion events.", "label", &labels),
             confidence_ratio: from.histogram(CONFIDENCE, "The probability of an emotion event's most probable label."),
