@@ -6,6 +6,7 @@ use futures_util::{Stream, StreamExt as _, future, stream};
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status, Streaming};
+use tracing::Instrument as _;
 
 use super::{
     convert,
@@ -14,7 +15,7 @@ use super::{
 };
 use crate::{
     session::{Acknowledgement, End, Fault, Input, Refusal, Sessions},
-    telemetry::trace::Parent,
+    telemetry::trace,
 };
 
 /// Responses to one call, then the status it closes with.
@@ -24,15 +25,17 @@ pub(super) type Responses = Pin<Box<dyn Stream<Item = Result<AnalyzeResponse, St
 const HANDOVER: usize = 1;
 
 /// Starts the task of a call. The stream is answered at once, so that a client may wait for the headers before it sends.
-pub(super) fn analyze(sessions: &Sessions, requests: Streaming<AnalyzeRequest>, parent: Parent) -> Responses {
+pub(super) fn analyze(sessions: &Sessions, requests: Streaming<AnalyzeRequest>, parent: &trace::Parent) -> Responses {
     let (sender, responses) = mpsc::channel(HANDOVER);
     let (ended, end) = oneshot::channel();
     let of_task = sessions.clone();
-    sessions.spawn(async move {
-        let end = converse(&of_task, requests, parent, sender).await;
+    let (span, traced) = trace::call(parent);
+    let task = async move {
+        let end = converse(&of_task, requests, traced, sender).await;
         // A client that has gone needs no status.
         let _ = ended.send(end);
-    });
+    };
+    sessions.spawn(task.instrument(span));
     let end = stream::once(end).filter_map(|end| {
         future::ready(match end {
             Ok(Ok(())) => None,
@@ -47,19 +50,15 @@ pub(super) fn analyze(sessions: &Sessions, requests: Streaming<AnalyzeRequest>, 
 async fn converse(
     sessions: &Sessions,
     mut requests: Streaming<AnalyzeRequest>,
-    parent: Parent,
+    traced: Option<trace::Request>,
     sender: mpsc::Sender<AnalyzeResponse>,
 ) -> Result<(), Status> {
     let request = tokio::select! {
         config = config(sessions, &mut requests) => config.map(|config| registered(sessions, config)).and_then(convert::call),
         () = sender.closed() => return Ok(()),
     };
-    let request = request.inspect_err(|problem| {
-        if !matches!(problem, Problem::Refused(_)) {
-            sessions.metrics().calls_refused_total.increment("invalid");
-        }
-    })?;
-    let session = sessions.open(&request).await.map_err(Problem::from)?.caused_by(parent);
+    let request = request.inspect_err(|problem| sessions.count_refusal(problem.refusal()))?;
+    let session = sessions.open(&request).await.map_err(Problem::from)?.traced(traced);
     let acknowledgement = Arc::clone(session.acknowledgement());
     let of_inputs = Arc::clone(&acknowledgement);
     let inputs = requests.map(move |request| input(request, &of_inputs));

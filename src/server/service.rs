@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tonic::{Request, Response, Status, Streaming, async_trait};
+use tracing::Instrument as _;
 
 use super::{
     analyze, convert,
@@ -33,15 +34,19 @@ impl EmotionService for Service {
         &self,
         request: Request<Streaming<AnalyzeRequest>>,
     ) -> Result<Response<Self::AnalyzeStream>, Status> {
-        let parent = trace::Parent::read(|name| request.metadata().get(name)?.to_str().ok());
-        Ok(Response::new(analyze::analyze(&self.sessions, request.into_inner(), parent)))
+        let parent = parent(&request);
+        Ok(Response::new(analyze::analyze(&self.sessions, request.into_inner(), &parent)))
     }
 
     async fn classify(&self, request: Request<ClassifyRequest>) -> Result<Response<ClassifyResponse>, Status> {
-        let recording = convert::recording(request.into_inner())
-            .inspect_err(|_| self.sessions.metrics().calls_refused_total.increment("invalid"))?;
-        let classification = self.sessions.classify(recording).await.map_err(Problem::from)?;
-        Ok(Response::new(convert::classify_response(classification)))
+        let (span, traced) = trace::classify(&parent(&request));
+        let classify = async {
+            let recording = convert::recording(request.into_inner());
+            let recording = recording.inspect_err(|problem| self.sessions.count_refusal(problem.refusal()))?;
+            let classification = self.sessions.classify(recording, traced).await.map_err(Problem::from)?;
+            Ok(Response::new(convert::classify_response(classification)))
+        };
+        classify.instrument(span).await
     }
 
     async fn list_models(&self, _: Request<ListModelsRequest>) -> Result<Response<ListModelsResponse>, Status> {
@@ -54,4 +59,9 @@ impl EmotionService for Service {
         let model = self.sessions.engines().model(Some(&name)).map(Arc::clone).map_err(Problem::from)?;
         Ok(Response::new(GetModelResponse { model: Some(convert::model(&model)) }))
     }
+}
+
+/// What caused a request, by its metadata.
+fn parent<T>(request: &Request<T>) -> trace::Parent {
+    trace::Parent::read(|name| request.metadata().get(name)?.to_str().ok())
 }

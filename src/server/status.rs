@@ -62,6 +62,14 @@ impl Problem {
     pub(super) fn invalid(field: impl Into<String>, description: impl Into<String>) -> Self {
         Self::Invalid { field: field.into(), description: description.into() }
     }
+
+    /// As metrics name it, where it keeps a call from its begin or a recording from being classified.
+    pub(super) fn refusal(&self) -> &'static str {
+        match self {
+            Self::Refused(refusal) => refusal.name(),
+            _ => "invalid",
+        }
+    }
 }
 
 impl From<Refusal> for Problem {

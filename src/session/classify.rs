@@ -1,11 +1,22 @@
 //! Classifies one short recording by the same way that a call takes.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
+use tracing::Span;
 
-use super::{Refusal, Sessions, driver::Driver, driver::Told, open::bandwidth_warning, turn::Turn};
+use super::{
+    Refusal, Sessions,
+    driver::{Driver, Told},
+    measure,
+    open::bandwidth_warning,
+    turn::Turn,
+};
 use crate::{
     audio::Encoding,
     call::{Call, Chunk, EndReason, LegOptions, Options, Summary},
@@ -13,6 +24,7 @@ use crate::{
     features::NotScored,
     model::Model,
     policy::{Circumstances, Consent, Role},
+    telemetry::trace,
 };
 
 /// Time between two windows of a recording: a call's default.
@@ -56,19 +68,28 @@ pub struct Classification {
 }
 
 impl Sessions {
-    /// Classifies a recording, or says why not.
-    pub async fn classify(&self, recording: Recording) -> Result<Classification, Refusal> {
-        let classified = self.classify_recording(recording).await;
+    /// Classifies a recording, or says why not. It runs in the span of [`trace::classify`], and `traced` is what came with that.
+    pub async fn classify(
+        &self,
+        recording: Recording,
+        traced: Option<trace::Request>,
+    ) -> Result<Classification, Refusal> {
+        let classified = self.classify_recording(recording, traced).await;
         match &classified {
             Ok(_) => self.metrics().classifications_total.increment(1),
-            Err(refusal) => self.metrics().calls_refused_total.increment(refusal.name()),
+            Err(refusal) => self.count_refusal(refusal.name()),
         }
         classified
     }
 
-    async fn classify_recording(&self, recording: Recording) -> Result<Classification, Refusal> {
+    async fn classify_recording(
+        &self,
+        recording: Recording,
+        traced: Option<trace::Request>,
+    ) -> Result<Classification, Refusal> {
         let terms = self.terms();
         let engine = self.engine_for(&terms, recording.model.as_deref())?;
+        Span::current().record("model", &*engine.model.manifest.name);
         let Recording { role, notice_given, consent, encoding, sample_rate_hz, .. } = recording;
         let permits = terms.policy.judge_call(&[Circumstances { role, notice_given, consent }])?;
         let limits = &terms.limits;
@@ -92,22 +113,26 @@ impl Sessions {
             status_interval: NEVER,
             close_timeout: limits.close_timeout,
         };
-        let call = Call::new(options, std::time::Instant::now())?.lend(engine.inference.buffers());
+        let call = Call::new(options, Instant::now())?.lend(engine.inference.buffers()).timed_by(Instant::now);
         let turn = Turn::new(sample_rate_hz, encoding.bytes_per_sample());
         let bytes_per_turn = turn.bytes();
         let mut driver =
             Driver::new(call, Arc::new(ArcSwap::new(rules)), Arc::clone(&engine), self.number_legs(1), turn);
+        driver.trace(traced);
         for data in recording.data.chunks(bytes_per_turn) {
             driver.push(Chunk { data, sequence: None, media_offset_samples: None });
-            while driver.poll().is_some() {}
+            self.poll(&mut driver);
             while driver.windows_out() >= limits.max_windows_out {
                 driver.answer().await;
-                while driver.poll().is_some() {}
+                self.poll(&mut driver);
+                if driver.has_failed() {
+                    return Err(Refusal::Failed);
+                }
             }
             tokio::task::yield_now().await;
         }
         driver.close(EndReason::Completed);
-        let mut summary = summary(&mut driver).await;
+        let mut summary = self.summary(&mut driver).await;
         if driver.has_failed() {
             return Err(Refusal::Failed);
         }
@@ -125,20 +150,30 @@ impl Sessions {
             warnings,
         })
     }
-}
 
-/// Waits for the end of a call that was closed.
-async fn summary(driver: &mut Driver) -> Summary {
-    loop {
-        while let Some(told) = driver.poll() {
-            if let Told::Summary(summary) = told {
+    /// Waits for the end of a call that was closed.
+    async fn summary(&self, driver: &mut Driver) -> Summary {
+        loop {
+            if let Some(summary) = self.poll(driver) {
                 return summary;
             }
+            let deadline = driver.deadline().expect("a call that has not given its summary has a deadline");
+            tokio::select! {
+                () = driver.answer() => {}
+                () = tokio::time::sleep_until(deadline.into()) => driver.tick(),
+            }
         }
-        let deadline = driver.deadline().expect("a call that has not given its summary has a deadline");
-        tokio::select! {
-            () = driver.answer() => {}
-            () = tokio::time::sleep_until(deadline.into()) => driver.tick(),
+    }
+
+    /// Hands windows in, and counts what is to be counted of the rest, until there is nothing, or the summary.
+    fn poll(&self, driver: &mut Driver) -> Option<Summary> {
+        loop {
+            match driver.poll()? {
+                Told::Summary(summary) => return Some(summary),
+                Told::Warning(warning) => measure::warning(warning, self.metrics()),
+                // Judged as a whole, by the summary.
+                Told::Event(_) | Told::Alert(_) | Told::Status(_) | Told::Closed(_) => {}
+            }
         }
     }
 }

@@ -31,8 +31,8 @@ pub(super) struct Driver {
     /// A model that is tried on the same audio.
     shadow: Option<Beside>,
     failed: bool,
-    /// The stream that it comes by, where that is traced.
-    trace: Option<trace::Stream>,
+    /// The stream that it comes by, or the recording that it is, where that is traced.
+    trace: Option<trace::Request>,
     /// Of a call that is traced, the work on the chunk that windows may come of.
     chunk: Option<trace::Chunk>,
 }
@@ -73,7 +73,7 @@ impl Driver {
     }
 
     /// Goes on by a stream that is traced, or by one that is not.
-    pub(super) fn trace(&mut self, stream: Option<trace::Stream>) {
+    pub(super) fn trace(&mut self, stream: Option<trace::Request>) {
         self.trace = stream;
     }
 

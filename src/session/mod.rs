@@ -47,10 +47,12 @@ use crate::{
     journal::Feed,
     model,
     policy::{self, Circumstances, Consent, Policy, Role},
-    telemetry::Metrics,
+    telemetry::{Metrics, trace},
 };
 
+mod actions;
 mod age;
+mod alarm;
 mod board;
 pub mod calibrate;
 mod chronicle;
@@ -232,6 +234,12 @@ impl Sessions {
     /// What is measured.
     pub fn metrics(&self) -> &Metrics {
         &self.shared.metrics
+    }
+
+    /// Counts a call that does not begin, or a recording that is not classified, and has the span it runs in tell why.
+    pub fn count_refusal(&self, reason: &'static str) {
+        self.metrics().calls_refused_total.increment(reason);
+        trace::refused(reason);
     }
 
     /// Legs that are live.

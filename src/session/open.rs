@@ -45,8 +45,6 @@ pub struct Session {
     pub(super) request: Request,
     /// What waits for the client.
     pub(super) outbox: Outbox,
-    /// What caused it, where it is traced.
-    pub(super) parent: trace::Parent,
     /// Once it is closed, why.
     pub(super) closed: Option<EndReason>,
     _slots: Slots,
@@ -66,7 +64,7 @@ impl Sessions {
     /// Admits a call, goes on with it after a break, or says why not.
     pub async fn open(&self, request: &Request) -> Result<Session, Refusal> {
         self.join(request).await.inspect_err(|refusal| {
-            self.metrics().calls_refused_total.increment(refusal.name());
+            self.count_refusal(refusal.name());
             tracing::info!(reason = refusal.name(), "call refused");
         })
     }
@@ -156,7 +154,6 @@ impl Sessions {
             bytes_per_second,
             request: request.clone(),
             outbox,
-            parent: trace::Parent::default(),
             closed: None,
             successors: Vec::new(),
             _slots: slots,
@@ -181,10 +178,10 @@ impl Drop for Spot {
 }
 
 impl Session {
-    /// What its client traces it by.
+    /// The same by a stream that is traced, or by one that is not.
     #[must_use]
-    pub fn caused_by(mut self, parent: trace::Parent) -> Self {
-        self.parent = parent;
+    pub fn traced(mut self, stream: Option<trace::Request>) -> Self {
+        self.driver.trace(stream);
         self
     }
 

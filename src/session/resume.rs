@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Acknowledgement, Refusal, Request, Session, Sessions, board::Command, stream::Alarm};
+use super::{Acknowledgement, Refusal, Request, Session, Sessions, alarm::Alarm, board::Command};
 use crate::call::EndReason;
 
 /// The end of a connection and what comes by the next one may be seen in either order; so long is the first waited for.

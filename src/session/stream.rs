@@ -1,29 +1,24 @@
 //! One call's task.
 
 use std::{
-    pin::{Pin, pin},
+    pin::pin,
     time::{Duration, Instant, SystemTime},
 };
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
-use tokio::{
-    sync::mpsc,
-    time::{Sleep, sleep_until},
-};
-use tracing::{Instrument as _, field::Empty};
+use tokio::sync::mpsc;
+use tracing::{Instrument as _, Span, field::display};
 
 use super::{
-    Message, Session, age,
+    Acknowledgement, Message, Session, age,
+    alarm::Alarm,
     board::Command,
     driver::Told,
     measure,
     resume::{Kept, Rejoined},
 };
-use crate::{
-    call::{Chunk, Control, EndReason},
-    telemetry::trace,
-};
+use crate::call::{Chunk, Control, EndReason};
 
 /// One message from the client.
 #[derive(Debug, Clone)]
@@ -83,38 +78,33 @@ const CLIENT: &str = "client";
 
 impl Session {
     /// Runs the call to its end. What the client is told goes through `encode` into `sender`, whose bound should be small: what waits
-    /// is kept here, where old events can be dropped.
+    /// is kept here, where old events can be dropped. It runs in the span of [`crate::telemetry::trace::call`].
     pub async fn run<I, E, T>(mut self, inputs: I, sender: mpsc::Sender<T>, encode: impl Fn(Message) -> T) -> End<E>
     where
         I: Stream<Item = Result<Input, Fault<E>>>,
     {
         let sessions = self.sessions.clone();
-        let model = self.acknowledgement.model.manifest.name.clone();
-        let span = tracing::info_span!("call", session_id = %self.acknowledgement.session_id, model, trace_id = Empty);
-        self.driver.trace(trace::Stream::begin(&span, &self.parent));
-        async move {
-            tracing::info!(resumed = self.acknowledgement.resumption.is_some(), "call began");
-            let (reason, end) = self.converse(inputs, sender, encode).await;
-            match end {
-                End::Stalled => self.wind_up(EndReason::Stalled).await,
-                End::Vanished => {
-                    self.outlive().await;
-                    return end;
-                }
-                End::Aged => {
-                    sessions.metrics().streams_aged_total.increment(1);
-                    tracing::info!("the stream is as old as it may be");
-                    // The client is to hear of it now.
-                    sessions.spawn(self.outlive().in_current_span());
-                    return end;
-                }
-                _ => {}
+        let Acknowledgement { session_id, model, resumption, .. } = &*self.acknowledgement;
+        Span::current().record("session_id", display(session_id)).record("model", &*model.manifest.name);
+        tracing::info!(resumed = resumption.is_some(), "call began");
+        let (reason, end) = self.converse(inputs, sender, encode).await;
+        match end {
+            End::Stalled => self.wind_up(EndReason::Stalled).await,
+            End::Vanished => {
+                self.outlive().await;
+                return end;
             }
-            self.told_ended(reason);
-            end
+            End::Aged => {
+                sessions.metrics().streams_aged_total.increment(1);
+                tracing::info!("the stream is as old as it may be");
+                // The client is to hear of it now.
+                sessions.spawn(self.outlive().in_current_span());
+                return end;
+            }
+            _ => {}
         }
-        .instrument(span)
-        .await
+        self.told_ended(reason);
+        end
     }
 
     async fn converse<I, E, T>(
@@ -313,49 +303,14 @@ fn ending<E>(reason: EndReason, invalid: Option<E>) -> (&'static str, End<E>) {
     }
 }
 
-/// Rings at a moment or before. It is set anew only for an earlier one: a call's deadlines move with every message, and almost never pass.
-#[derive(Default)]
-pub(super) struct Alarm {
-    sleep: Option<Pin<Box<Sleep>>>,
-    set: Option<Instant>,
-}
-
-impl Alarm {
-    /// Nothing is lost when the future is dropped.
-    pub(super) async fn ring(&mut self, at: Option<Instant>) {
-        let Some(at) = at else { return std::future::pending().await };
-        let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(at.into())));
-        if self.set.is_none_or(|set| at < set) {
-            sleep.as_mut().reset(at.into());
-            self.set = Some(at);
-        }
-        sleep.as_mut().await;
-        self.set = None;
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use futures_util::FutureExt as _;
-
     use super::*;
     use crate::{
         decision::alert::State,
         features::NotScored,
         telemetry::metrics::{ALERT_STATES, END_REASONS, NOT_SCORED_REASONS},
     };
-
-    #[tokio::test]
-    async fn an_alarm_rings_for_the_earliest_moment_it_was_told() {
-        let (now, hour) = (Instant::now(), Duration::from_secs(3600));
-        let mut alarm = Alarm::default();
-        assert!(alarm.ring(None).now_or_never().is_none());
-        assert!(alarm.ring(Some(now + hour)).now_or_never().is_none());
-        alarm.ring(Some(now)).await;
-        assert!(alarm.ring(Some(now + hour)).now_or_never().is_none(), "one that rang is set anew");
-        assert!(alarm.ring(Some(now + 2 * hour)).now_or_never().is_none());
-        assert_eq!(alarm.set, Some(now + hour), "a later moment sets nothing anew");
-    }
 
     #[test]
     fn every_ending_and_every_reason_is_counted() {

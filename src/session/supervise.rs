@@ -1,38 +1,30 @@
 //! What people do about calls and alerts, wherever the call lives.
 //!
-//! A call of this server is told directly. A call of another one is reached by the journal that both share: an [`Action`] is appended,
-//! the server on which the call lives follows the journal and does it ([`Sessions::follow_actions`]), and what came of it is an entry
-//! again.
+//! A call of this server is told directly, a call of another one by the journal that both share ([`super::actions`]).
 
 use std::{
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
-use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{
     Sessions,
+    actions::{PATIENCE, withdrawn},
     board::{Command, LiveCall},
     lost::live,
 };
 use crate::{
     decision::{
         NotOpen,
-        alert::{Attribution, Snooze, State},
+        alert::{Attribution, Snooze},
     },
-    journal::{self, Action, Alert, Audit, Draft, Journal, Kind, Query, Record, Scope, Subscription, Told},
+    journal::{self, Action, Audit, Draft, Journal, Kind, Query, Record, Scope},
 };
-
-/// How long another server may take to answer an action.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// No call is longer, so no open alert is older.
 pub(super) const LONGEST_CALL: Duration = Duration::from_secs(24 * 3600);
-
-/// The wait before a journal that failed is followed again.
-const AGAIN: Duration = Duration::from_millis(500);
 
 /// Why an action was not done; the message says what to do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -186,65 +178,6 @@ impl Sessions {
         Ok(all)
     }
 
-    /// Does what the journal says that people asked for on other servers, until `closing`.
-    pub(crate) async fn follow_actions(self, closing: CancellationToken) {
-        let mut after = None;
-        while !closing.is_cancelled() {
-            if let Err(error) = self.follow(&mut after, &closing).await {
-                tracing::warn!(%error, "the journal cannot be followed");
-            }
-            closing.run_until_cancelled(tokio::time::sleep(AGAIN)).await;
-        }
-    }
-
-    async fn follow(&self, after: &mut Option<u64>, closing: &CancellationToken) -> Result<(), journal::Error> {
-        let from = match *after {
-            Some(after) => after,
-            None => {
-                let last = self.journal().last_sequence().await?;
-                self.recall_registrations(last).await?;
-                last
-            }
-        };
-        *after = Some(from);
-        let query = Query { after: from, kinds: vec![Kind::Action, Kind::Audit], ..Query::default() };
-        let mut actions = self.journal().subscribe(query).await?;
-        while let Some(Some(told)) = closing.run_until_cancelled(actions.next()).await {
-            if let Told::Entry(entry) = told? {
-                *after = Some(entry.sequence);
-                self.follow_registrations(&entry);
-                if let Record::Action(action) = &entry.draft.record {
-                    self.apply(action.clone()).await;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Does an action where the call lives here; a registration is no call's yet.
-    async fn apply(&self, action: Action) {
-        match action {
-            Action::WithdrawConsent { call_id, leg_id, actor, reason } => {
-                let by = Attribution { actor, reason };
-                if let Err(error) = self.withdraw_live(&call_id, leg_id.as_deref(), &by).await {
-                    tracing::error!(%error, "what is kept of a call whose consent was withdrawn could not be deleted");
-                }
-            }
-            Action::Acknowledge { alert_id, actor, reason } => {
-                if let Some(live) = self.live_with(&alert_id) {
-                    acknowledge(&live, &alert_id, Attribution { actor, reason }).await;
-                }
-            }
-            Action::Snooze { alert_id, actor, reason, until } => {
-                let left = until.duration_since(SystemTime::now()).ok();
-                if let (Some(live), Some(duration)) = (self.live_with(&alert_id), left) {
-                    snooze_alert(&live, &alert_id, Snooze { duration, by: Attribution { actor, reason } }).await;
-                }
-            }
-            Action::Register { .. } => {}
-        }
-    }
-
     /// Stops the analysis of a call, or one leg of it, and has what was kept of it deleted, where it lives. Whether it lives at all.
     async fn withdraw(
         &self,
@@ -285,7 +218,7 @@ impl Sessions {
     }
 
     /// Stops the analysis of this server's legs of a call.
-    async fn withdraw_live(
+    pub(super) async fn withdraw_live(
         &self,
         call_id: &str,
         leg_id: Option<&str>,
@@ -315,77 +248,18 @@ impl Sessions {
         self.shared.feed.purge(scope, Draft::new(SystemTime::now(), Record::Audit(audit))).await
     }
 
-    async fn act(&self, action: Action) -> Result<(), journal::Error> {
-        let draft = Draft::new(SystemTime::now(), Record::Action(action));
-        self.journal().append(vec![draft]).await.map(drop)
-    }
-
     /// The call of this server that an alert's id is of.
-    fn live_with(&self, alert_id: &str) -> Option<Arc<LiveCall>> {
+    pub(super) fn live_with(&self, alert_id: &str) -> Option<Arc<LiveCall>> {
         let session_id = Uuid::parse_str(alert_id.get(..36)?).ok()?;
         self.shared.board.get(session_id)
     }
-
-    /// Has another server do it, and waits for what comes of it.
-    async fn ask_others(&self, alert_id: &str, action: Action) -> Result<(), Denied> {
-        let alerts = || Query { kinds: vec![Kind::Alert], ..Query::default() };
-        let since = SystemTime::now().checked_sub(LONGEST_CALL);
-        let known = self.journal().read_all(Query { since, ..alerts() }).await?;
-        let latest = known.iter().rev().find(|entry| alert_of(&entry.draft.record, alert_id).is_some());
-        let Some(latest) = latest else { return Err(Denied::NoAlert { alert_id: alert_id.to_owned() }) };
-        let is_over = |alert: &Alert| alert.state == State::Resolved;
-        if alert_of(&latest.draft.record, alert_id).is_some_and(is_over) {
-            return Err(Denied::Over { alert_id: alert_id.to_owned() });
-        }
-        let mut changes = self.journal().subscribe(Query { after: latest.sequence, ..alerts() }).await?;
-        self.act(action).await?;
-        match tokio::time::timeout(PATIENCE, next_change(&mut changes, alert_id)).await {
-            Ok(Ok(Some(State::Resolved))) => Err(Denied::Over { alert_id: alert_id.to_owned() }),
-            Ok(Ok(Some(_))) => Ok(()),
-            Ok(Err(error)) => Err(error.into()),
-            Ok(Ok(None)) | Err(_) => Err(Denied::NoAnswer { node: latest.node.clone() }),
-        }
-    }
 }
 
-/// The state after the next change of an alert that somebody made, or that ended it.
-async fn next_change(changes: &mut Subscription, alert_id: &str) -> Result<Option<State>, journal::Error> {
-    while let Some(told) = changes.next().await {
-        if let Told::Entry(entry) = told?
-            && let Some(alert) = alert_of(&entry.draft.record, alert_id)
-            && (alert.actor.is_some() || alert.state == State::Resolved)
-        {
-            return Ok(Some(alert.state));
-        }
-    }
-    Ok(None)
-}
-
-/// Waits until the server on which a call lives says that consent is withdrawn. How many entries it deleted.
-async fn withdrawn(audits: &mut Subscription, of_call: &str) -> Option<u64> {
-    while let Some(Ok(told)) = audits.next().await {
-        if let Told::Entry(entry) = told
-            && let Record::Audit(Audit::ConsentWithdrawn { call_id, entries, .. }) = &entry.draft.record
-            && call_id == of_call
-        {
-            return Some(*entries);
-        }
-    }
-    None
-}
-
-fn alert_of<'a>(record: &'a Record, alert_id: &str) -> Option<&'a Alert> {
-    match record {
-        Record::Alert(alert) if alert.alert_id == alert_id => Some(alert),
-        _ => None,
-    }
-}
-
-async fn acknowledge(live: &LiveCall, alert_id: &str, by: Attribution) -> Option<Result<(), NotOpen>> {
+pub(super) async fn acknowledge(live: &LiveCall, alert_id: &str, by: Attribution) -> Option<Result<(), NotOpen>> {
     live.tell(|answer| Command::Acknowledge { alert_id: alert_id.to_owned(), by, answer }).await
 }
 
-async fn snooze_alert(live: &LiveCall, alert_id: &str, snooze: Snooze) -> Option<Result<(), NotOpen>> {
+pub(super) async fn snooze_alert(live: &LiveCall, alert_id: &str, snooze: Snooze) -> Option<Result<(), NotOpen>> {
     live.tell(|answer| Command::Snooze { alert_id: alert_id.to_owned(), snooze, answer }).await
 }
 

@@ -3,7 +3,7 @@
 use std::io::IsTerminal as _;
 
 use serde::{Deserialize, Serialize};
-use tracing::{Level, Metadata, Subscriber};
+use tracing::Subscriber;
 use tracing_subscriber::{
     EnvFilter, Layer, filter::filter_fn, fmt, layer::SubscriberExt as _, registry::LookupSpan,
     util::SubscriberInitExt as _,
@@ -68,20 +68,66 @@ impl Log {
             LogFormat::Json => spans.with(logs.json().with_filter(filter)).try_init(),
         };
         started.ok()?;
-        trace::begin(tracer, telemetry.one_window_in);
+        trace::begin(tracer, telemetry.sampling_ratio, telemetry.one_window_in);
         Some(export)
     }
 }
 
-/// Our own spans alone, and none of what is logged in them.
+/// Spans of what is sampled alone, and none of what is logged in them. They are entered at every poll of a call's task: what happens then
+/// must cost next to nothing, so no thread is told which context it is in.
 fn spans<S>(tracer: opentelemetry_sdk::trace::SdkTracer) -> impl Layer<S>
 where
     S: Subscriber + for<'span> LookupSpan<'span>,
 {
-    let ours = |told: &Metadata<'_>| {
-        told.is_span() && *told.level() <= Level::INFO && told.target().starts_with(env!("CARGO_PKG_NAME"))
-    };
-    let layer = tracing_opentelemetry::layer().with_tracer(tracer);
+    let layer = tracing_opentelemetry::layer().with_tracer(tracer).with_context_activation(false);
     let layer = layer.with_location(false).with_threads(false).with_tracked_inactivity(false).with_target(false);
-    layer.with_filter(filter_fn(ours))
+    layer.with_filter(filter_fn(trace::is_traced))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    };
+
+    use tracing::{Id, span::Attributes, subscriber::with_default};
+    use tracing_subscriber::{layer::Context, registry};
+
+    use super::*;
+
+    /// Counts what a collector's layer has to do with spans.
+    #[derive(Clone, Default)]
+    struct Counting(Arc<AtomicUsize>);
+
+    impl<S: Subscriber> Layer<S> for Counting {
+        fn on_new_span(&self, _: &Attributes<'_>, _: &Id, _: Context<'_, S>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+
+        fn on_enter(&self, _: &Id, _: Context<'_, S>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+
+        fn on_exit(&self, _: &Id, _: Context<'_, S>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn a_collectors_layer_has_nothing_to_do_with_what_is_not_sampled() {
+        let counting = Counting::default();
+        let count = || counting.0.load(Ordering::Relaxed);
+        with_default(registry().with(counting.clone().with_filter(filter_fn(trace::is_traced))), || {
+            let (call, traced) = trace::call(&trace::Parent::default());
+            for _ in 0..100 {
+                call.in_scope(|| tracing::info!("told to logs"));
+            }
+            assert!(traced.is_none() && !call.is_none());
+            assert_eq!(count(), 0);
+            let sampled = tracing::info_span!(target: "undertone::traced", "call");
+            sampled.in_scope(|| tracing::info!("told to logs"));
+            assert_eq!(count(), 3, "made, entered, left");
+        });
+    }
 }

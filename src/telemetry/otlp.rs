@@ -10,23 +10,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use opentelemetry::{
-    Context, KeyValue,
-    trace::{Link, SpanKind, TraceContextExt as _, TraceId, TracerProvider as _},
-};
+use opentelemetry::{Context, KeyValue, trace::TracerProvider as _};
 use opentelemetry_otlp::{ExporterBuildError, SpanExporter, WithExportConfig as _};
 use opentelemetry_sdk::{
     Resource,
     error::OTelSdkResult,
-    trace::{
-        Sampler, SamplingDecision, SamplingResult, SdkTracer, SdkTracerProvider, ShouldSample, Span, SpanData,
-        SpanExporter as _, SpanProcessor,
-    },
+    trace::{Sampler, SdkTracer, SdkTracerProvider, Span, SpanData, SpanExporter as _, SpanProcessor},
 };
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-use super::{metrics::TraceMetrics, trace::BATCH_RUN};
+use super::metrics::TraceMetrics;
 
 /// Spans in one export, as OpenTelemetry's own default has it.
 const EXPORT_SPANS: usize = 512;
@@ -74,10 +68,6 @@ struct Intake {
     dropped: Arc<AtomicU64>,
 }
 
-/// Samples what its parent says, else so many, and every batch that has a window which is sampled.
-#[derive(Debug, Clone)]
-struct Sampling(Sampler);
-
 impl Default for Telemetry {
     fn default() -> Self {
         Self {
@@ -99,9 +89,9 @@ impl Telemetry {
         let endpoint = self.otlp_endpoint.clone()?;
         let (sender, spans) = mpsc::channel(self.queue_spans);
         let dropped = Arc::<AtomicU64>::default();
-        let sampler = Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(self.sampling_ratio)));
         let provider = SdkTracerProvider::builder()
-            .with_sampler(Sampling(sampler))
+            // Of what is not sampled nothing is made.
+            .with_sampler(Sampler::AlwaysOn)
             .with_span_processor(Intake { spans: sender, dropped: Arc::clone(&dropped) })
             .build();
         let export = Export { spans, dropped, options: self.clone(), endpoint, stopping: AtomicBool::new(false) };
@@ -195,23 +185,5 @@ impl SpanProcessor for Intake {
 
     fn shutdown_with_timeout(&self, _: Duration) -> OTelSdkResult {
         Ok(())
-    }
-}
-
-impl ShouldSample for Sampling {
-    fn should_sample(
-        &self,
-        parent: Option<&Context>,
-        trace: TraceId,
-        name: &str,
-        kind: &SpanKind,
-        attributes: &[KeyValue],
-        links: &[Link],
-    ) -> SamplingResult {
-        if name == BATCH_RUN && parent.is_none_or(|parent| !parent.has_active_span()) {
-            let decision = SamplingDecision::RecordAndSample;
-            return SamplingResult { decision, attributes: Vec::new(), trace_state: Default::default() };
-        }
-        self.0.should_sample(parent, trace, name, kind, attributes, links)
     }
 }

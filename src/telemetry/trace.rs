@@ -1,14 +1,16 @@
-//! A call's spans, for a collector that understands OpenTelemetry. A leaf, as [`super::metrics`] is: it knows nothing of what is traced.
+//! A request's spans, for a collector that understands OpenTelemetry. A leaf, as [`super::metrics`] is: it knows nothing of what is traced.
 //!
 //! | span | parent | made for |
 //! |---|---|---|
-//! | `call` | what the client's `traceparent` names, or none | a call's stream |
-//! | `window` | `call` | one window in so many of a call that is sampled; linked to its `batch run` |
+//! | `call` | what the client's `traceparent` names, or none | a call's stream, one that is refused too |
+//! | `classify` | the same | a short recording, one that is refused too |
+//! | `window` | `call`, `classify` | one window in so many of a request that is sampled; linked to its `batch run` |
 //! | `decode`, `features`, `queue`, `batch`, `inference`, `decision` | `window` | the stages of its way |
 //! | `batch run` | none, since its windows are of many traces | a batch with such a window in it; linked to each |
 //!
-//! `decode` and `features` are those of the chunk that completed the window. Until [`begin`], and for what is not sampled, nothing is made
-//! and no clock is read. Spans hold no call's id but the session's, as logs do, and nothing that was heard.
+//! `decode` and `features` are those of the chunk that completed the window. Whether a request is sampled is settled before its span is
+//! made: until [`begin`], and of what is not sampled, only its log lines have a span, and no clock is read. Spans hold no call's id but the
+//! session's, as logs do, and nothing that was heard.
 
 use std::{
     fmt,
@@ -22,13 +24,18 @@ use opentelemetry::{
     trace::{Link, SpanBuilder, TraceContextExt as _, Tracer as _},
 };
 use opentelemetry_sdk::{propagation::TraceContextPropagator, trace::SdkTracer};
+use tracing::{
+    Metadata, Span,
+    field::{Empty, display},
+    info_span,
+};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
-
-/// The span of a batch, which is sampled whenever one of its windows is.
-pub(super) const BATCH_RUN: &str = "batch run";
 
 /// What W3C Trace Context is written in.
 const HEADERS: [&str; 2] = ["traceparent", "tracestate"];
+
+/// The target of spans that the collector is told of.
+const TRACED: &str = concat!(env!("CARGO_PKG_NAME"), "::traced");
 
 /// The process's own, as its logs are.
 static TRACING: OnceLock<Tracing> = OnceLock::new();
@@ -36,16 +43,17 @@ static TRACING: OnceLock<Tracing> = OnceLock::new();
 #[derive(Debug)]
 struct Tracing {
     tracer: SdkTracer,
+    sampling_ratio: f64,
     one_window_in: u32,
 }
 
-/// What caused a call, by its client's trace.
+/// What caused a request, by its client's trace.
 #[derive(Debug, Clone, Default)]
 pub struct Parent(Option<Context>);
 
-/// A call's stream that is sampled.
+/// A request that is sampled: a call's stream, or a recording.
 #[derive(Debug)]
-pub struct Stream {
+pub struct Request {
     context: Context,
     /// Windows until the next one that is traced.
     until_next: u32,
@@ -95,9 +103,45 @@ struct Headers<'a>([(&'static str, Option<&'a str>); 2]);
 #[derive(Clone, Copy)]
 struct Clock(Instant, SystemTime);
 
-/// Makes spans from now on, of one window in so many. Only the first tracer of a process counts.
-pub(super) fn begin(tracer: SdkTracer, one_window_in: u32) {
-    let _ = TRACING.set(Tracing { tracer, one_window_in });
+/// Makes spans from now on, of such a part of the requests whose client does not say, and of one window in so many. Only the first tracer
+/// of a process counts.
+pub(super) fn begin(tracer: SdkTracer, sampling_ratio: f64, one_window_in: u32) {
+    let _ = TRACING.set(Tracing { tracer, sampling_ratio, one_window_in });
+}
+
+/// Whether the collector is told of this span.
+pub(super) fn is_traced(told: &Metadata<'_>) -> bool {
+    told.is_span() && told.target() == TRACED
+}
+
+/// A request's span, for log lines alone or for the collector too; its fields are told as they become known.
+macro_rules! span {
+    ($name:literal, $parent:expr) => {
+        if $parent.is_sampled() {
+            let span = info_span!(
+                target: TRACED, $name, session_id = Empty, model = Empty, refused = Empty, trace_id = Empty
+            );
+            let request = Request::begin(&span, $parent);
+            (span, request)
+        } else {
+            (info_span!($name, session_id = Empty, model = Empty, refused = Empty), None)
+        }
+    };
+}
+
+/// The span of a call's stream, which its task is to run in, and what traces its windows where it is sampled.
+pub fn call(parent: &Parent) -> (Span, Option<Request>) {
+    span!("call", parent)
+}
+
+/// The same of a short recording.
+pub fn classify(parent: &Parent) -> (Span, Option<Request>) {
+    span!("classify", parent)
+}
+
+/// Tells of the request whose span this is in that it was refused.
+pub fn refused(reason: &'static str) {
+    Span::current().record("refused", reason);
 }
 
 impl Parent {
@@ -110,12 +154,20 @@ impl Parent {
         let context = TraceContextPropagator::new().extract_with_context(&Context::new(), &headers);
         Self(context.span().span_context().is_valid().then_some(context))
     }
+
+    /// Whether what it causes is traced: as the client says, else such a part of it.
+    fn is_sampled(&self) -> bool {
+        let Some(tracing) = TRACING.get() else { return false };
+        match &self.0 {
+            Some(context) => context.span().span_context().is_sampled(),
+            None => rand::random::<f64>() < tracing.sampling_ratio,
+        }
+    }
 }
 
-impl Stream {
-    /// Gives a call's span its parent, and its field `trace_id` where it is sampled; only then is there a stream.
-    pub fn begin(span: &tracing::Span, parent: &Parent) -> Option<Self> {
-        TRACING.get()?;
+impl Request {
+    /// Gives a request's span its parent and its field `trace_id`. None where nobody is told of it.
+    fn begin(span: &Span, parent: &Parent) -> Option<Self> {
         if let Some(parent) = &parent.0 {
             // A span that logs alone are made of has no parent.
             let _ = span.set_parent(parent.clone());
@@ -125,7 +177,7 @@ impl Stream {
         if !of_span.is_sampled() {
             return None;
         }
-        span.record("trace_id", tracing::field::display(of_span.trace_id()));
+        span.record("trace_id", display(of_span.trace_id()));
         Some(Self { context, until_next: 0 })
     }
 
@@ -188,7 +240,7 @@ impl Batch {
         let (tracing, first) = (TRACING.get()?, windows.first()?);
         let started = first.way().clock.at(taken);
         let links = windows.iter().map(|window| Link::with_context(window.way().context.span().span_context().clone()));
-        let builder = SpanBuilder::from_name(BATCH_RUN)
+        let builder = SpanBuilder::from_name("batch run")
             .with_start_time(started)
             .with_links(links.collect())
             .with_attributes([KeyValue::new("windows", i64::try_from(size).unwrap_or(i64::MAX))]);

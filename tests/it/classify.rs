@@ -3,7 +3,7 @@
 use tonic::Code;
 use tonic_types::StatusExt as _;
 use undertone::server::proto::{
-    ClassifyRequest, EndReason, NotScoredReason, Role, classify_response::Outcome, emotion_event,
+    AudioFormat, ClassifyRequest, Encoding, EndReason, NotScoredReason, Role, classify_response::Outcome, emotion_event,
 };
 
 use crate::harness::{Harness, audio_chunk, notice, silence, telephone, voice};
@@ -103,5 +103,23 @@ async fn recordings_beyond_the_limit_are_refused_and_the_rest_classified() {
         }
     }
     assert!(classified >= 1 && refused >= 1, "{classified} classified, {refused} refused");
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lying_label_is_told_and_counted() {
+    let harness = Harness::start().await;
+    let counted =
+        |looks_like: &str| harness.metric(&format!("undertone_mislabelled_calls_total{{looks_like=\"{looks_like}\"}}"));
+    let audio = Some(AudioFormat { encoding: Encoding::Alaw.into(), ..telephone() });
+    let lies = ClassifyRequest { audio, ..recording(voice(4.0)) };
+    let heard = harness.client.clone().classify(lies).await.unwrap().into_inner();
+    assert!(heard.warnings.iter().any(|warning| warning.contains("looks like mulaw")), "{:?}", heard.warnings);
+    assert_eq!(counted("mulaw"), "1");
+    let heard = harness.client.clone().classify(recording(voice(4.0))).await.unwrap().into_inner();
+    assert_eq!(
+        (heard.warnings.as_slice(), counted("mulaw"), counted("alaw")),
+        (&[][..], "1".to_owned(), "0".to_owned())
+    );
     harness.stop().await;
 }

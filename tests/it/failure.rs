@@ -1,17 +1,23 @@
 //! Inference that fails for good.
 
-use std::{fs, sync::Arc};
+use std::{
+    fs,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use tonic::Code;
 use undertone::{
     model::{Classifier, Error, Model},
     server::{
         Trigger,
-        proto::{AnalyzeConfig, EndReason, NotScoredReason, emotion_event::Outcome},
+        proto::{AnalyzeConfig, ClassifyRequest, EndReason, NotScoredReason, Role, emotion_event::Outcome},
     },
 };
 
-use crate::harness::{Harness, config, customer, tiny, voice};
+use crate::harness::{Harness, config, customer, notice, telephone, tiny, voice, within};
 
 /// Fails in a way that no other classifier could mend.
 struct Broken;
@@ -31,14 +37,14 @@ async fn a_model_that_fails_ends_its_calls_and_harms_no_other() {
     fs::copy(tiny().join("model.onnx"), dir.path().join("model.onnx")).unwrap();
     let mut config = config();
     config.models.push(dir.path().to_owned());
-    let made = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let made = Arc::new(AtomicUsize::new(0));
     let harness = Harness::with_backend(&config, |model: &Arc<Model>| {
         let (model, made) = (Arc::clone(model), Arc::clone(&made));
         move || -> Result<Box<dyn Classifier>, Error> {
             if model.manifest.name == "tiny" {
                 return Ok(Box::new(model.session()?));
             }
-            match made.fetch_add(1, std::sync::atomic::Ordering::Relaxed) {
+            match made.fetch_add(1, Ordering::Relaxed) {
                 0 => Ok(Box::new(Broken)),
                 _ => Err(Error::Inference("no accelerator at 0xdeadbeef".to_owned())),
             }
@@ -72,4 +78,33 @@ async fn a_model_that_fails_ends_its_calls_and_harms_no_other() {
     mended.speak(&voice(3.0)).await;
     assert!(mended.end().await.summaries(EndReason::Completed)[0].scored_windows >= 3);
     harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recording_whose_model_fails_is_refused_even_while_its_windows_wait() {
+    let mut config = config();
+    // So that the last window is back before the recording is all in.
+    config.session.max_windows_out = 1;
+    let made = Arc::new(AtomicUsize::new(0));
+    let harness = Harness::with_backend(&config, |_: &Arc<Model>| {
+        let made = Arc::clone(&made);
+        move || -> Result<Box<dyn Classifier>, Error> {
+            match made.fetch_add(1, Ordering::Relaxed) {
+                0 => Ok(Box::new(Broken)),
+                _ => Err(Error::Inference("no accelerator".to_owned())),
+            }
+        }
+    })
+    .await;
+    let recording = ClassifyRequest {
+        audio: Some(telephone()),
+        data: voice(5.0).into(),
+        role: Role::Customer.into(),
+        notice: Some(notice()),
+        ..ClassifyRequest::default()
+    };
+    let status = within("an answer", harness.client.clone().classify(recording)).await.unwrap_err();
+    assert_eq!(status.code(), Code::Internal, "{status:?}");
+    assert!(status.message().contains("another model"), "{status:?}");
+    assert_eq!(harness.metric("undertone_calls_refused_total{reason=\"failed\"}"), "1");
 }

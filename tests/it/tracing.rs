@@ -13,25 +13,29 @@ use opentelemetry_proto::tonic::{
         ExportTraceServiceRequest, ExportTraceServiceResponse,
         trace_service_server::{TraceService, TraceServiceServer},
     },
+    common::v1::any_value::Value,
     trace::v1::Span,
 };
 use tokio::{net::TcpListener, sync::mpsc};
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
-use tonic::{Request, Response, Status};
+use tonic::{Code, Request, Response, Status};
 use undertone::{
     server::proto::{
-        AnalyzeRequest, EndReason, analyze_request::Message, emotion_service_client::EmotionServiceClient,
+        AnalyzeConfig, AnalyzeRequest, AudioChunk, ClassifyRequest, EndReason, Role, analyze_request::Message,
+        emotion_service_client::EmotionServiceClient,
     },
     telemetry::metrics::STAGES,
 };
 
 use crate::{
-    harness::{Call, PATIENCE, connect, customer, get, voice, within},
+    harness::{Call, PATIENCE, connect, customer, get, notice, telephone, voice, within},
     startup::Program,
 };
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const PARENT: &str = "00f067aa0ba902b7";
+/// Of both, by a client that has it sampled.
+const SAMPLED: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
 /// A collector that keeps what it is told, or never answers.
 #[derive(Clone, Default)]
@@ -78,15 +82,29 @@ fn named<'a>(spans: &'a [Span], name: &str) -> Vec<&'a Span> {
     spans.iter().filter(|span| span.name == name).collect()
 }
 
-/// A call whose client traces it so.
-async fn traced_call(grpc: SocketAddr, call_id: &str, traceparent: &str) -> Call {
-    let (requests, to_send) = mpsc::channel::<AnalyzeRequest>(64);
-    let mut request = Request::new(ReceiverStream::new(to_send));
+fn attribute<'a>(span: &'a Span, key: &str) -> Option<&'a str> {
+    let value = span.attributes.iter().find(|attribute| attribute.key == key)?.value.as_ref()?.value.as_ref()?;
+    match value {
+        Value::StringValue(text) => Some(text),
+        other => panic!("{key} is {other:?}"),
+    }
+}
+
+/// A request whose client traces it so.
+fn traced<T>(message: T, traceparent: &str) -> Request<T> {
+    let mut request = Request::new(message);
     request.metadata_mut().insert("traceparent", traceparent.parse().unwrap());
+    request
+}
+
+/// A call whose client traces it so, and begins it with this.
+async fn traced_call(grpc: SocketAddr, first: Message, traceparent: &str) -> Call {
+    let (requests, to_send) = mpsc::channel::<AnalyzeRequest>(64);
     let mut client = EmotionServiceClient::new(connect(grpc).await);
-    let responses = within("opening a call", client.analyze(request)).await.unwrap().into_inner();
+    let opening = client.analyze(traced(ReceiverStream::new(to_send), traceparent));
+    let responses = within("opening a call", opening).await.unwrap().into_inner();
     let call = Call { requests, responses };
-    call.send(Message::Config(customer(call_id))).await;
+    call.send(first).await;
     call
 }
 
@@ -107,8 +125,9 @@ async fn a_call_is_a_span_of_its_clients_trace_with_every_windows_way_in_it() {
         &log,
     );
     // One that its client samples, and one that it does not.
-    let sampled = traced_call(grpc, "call-secret", &format!("00-{TRACE}-{PARENT}-01")).await;
-    let other = traced_call(grpc, "other", &format!("00-0af7651916cd43dd8448eb211c80319c-{PARENT}-00")).await;
+    let sampled = traced_call(grpc, Message::Config(customer("call-secret")), SAMPLED).await;
+    let not_sampled = "00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-00";
+    let other = traced_call(grpc, Message::Config(customer("other")), not_sampled).await;
     for call in [&sampled, &other] {
         call.speak(&voice(3.0)).await;
     }
@@ -126,6 +145,8 @@ async fn a_call_is_a_span_of_its_clients_trace_with_every_windows_way_in_it() {
     let resource = collector.told.lock().unwrap()[0].resource_spans[0].resource.clone().unwrap();
     assert!(format!("{resource:?}").contains("undertone-test"), "{resource:?}");
     let call = named(&spans, "call")[0];
+    assert_eq!((attribute(call, "model"), attribute(call, "refused")), (Some("tiny"), None), "{call:?}");
+    assert!(attribute(call, "session_id").is_some(), "{call:?}");
     assert_eq!((hex(&call.trace_id), hex(&call.parent_span_id)), (TRACE.to_owned(), PARENT.to_owned()));
     let batches: HashMap<&[u8], &Span> =
         named(&spans, "batch run").into_iter().map(|span| (&*span.span_id, span)).collect();
@@ -167,6 +188,71 @@ async fn a_call_is_a_span_of_its_clients_trace_with_every_windows_way_in_it() {
     );
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_refused_and_recordings_are_spans_of_their_clients_trace() {
+    let collector = Collector::default();
+    let endpoint = format!("http://{}", collector.listen().await);
+    let folder = tempfile::tempdir().unwrap();
+    let (program, grpc, _) = Program::start_logging(
+        &[
+            ("UNDERTONE_TELEMETRY__OTLP_ENDPOINT", &endpoint),
+            ("UNDERTONE_TELEMETRY__SAMPLING_RATIO", "0.0"),
+            ("UNDERTONE_TELEMETRY__ONE_WINDOW_IN", "1"),
+        ],
+        &folder.path().join("log"),
+    );
+    let unnoticed = Message::Config(AnalyzeConfig { notice: None, ..customer("call") });
+    traced_call(grpc, unnoticed, SAMPLED).await.closed().await.refused(Code::FailedPrecondition);
+    let before_config = Message::Audio(AudioChunk::default());
+    traced_call(grpc, before_config, SAMPLED).await.closed().await.refused(Code::FailedPrecondition);
+    let recording = ClassifyRequest {
+        audio: Some(telephone()),
+        data: voice(3.0).into(),
+        role: Role::Customer.into(),
+        notice: Some(notice()),
+        ..ClassifyRequest::default()
+    };
+    let mut client = EmotionServiceClient::new(connect(grpc).await);
+    within("an answer", client.classify(traced(recording.clone(), SAMPLED))).await.unwrap();
+    // Of what no client asks to be traced, nothing is told where the ratio is 0.
+    within("an answer", client.classify(recording.clone())).await.unwrap();
+    for refused in [
+        ClassifyRequest { notice: None, ..recording.clone() },
+        ClassifyRequest { model: Some("huge".to_owned()), ..recording.clone() },
+        ClassifyRequest { audio: None, ..recording },
+    ] {
+        within("an answer", client.classify(traced(refused, SAMPLED))).await.unwrap_err();
+    }
+    program.signal("-TERM");
+    assert!(program.ended().await.success());
+
+    let spans = collector.spans();
+    for (name, expected) in [
+        ("call", vec![Some("invalid"), Some("policy")]),
+        ("classify", vec![None, Some("invalid"), Some("model"), Some("policy")]),
+    ] {
+        let roots = named(&spans, name);
+        for root in &roots {
+            assert_eq!((hex(&root.trace_id), hex(&root.parent_span_id)), (TRACE.to_owned(), PARENT.to_owned()));
+        }
+        let mut refused: Vec<_> = roots.iter().map(|root| attribute(root, "refused")).collect();
+        refused.sort_unstable();
+        assert_eq!(refused, expected, "{roots:#?}");
+    }
+    let classified = named(&spans, "classify").into_iter().find(|span| attribute(span, "refused").is_none()).unwrap();
+    assert_eq!(attribute(classified, "model"), Some("tiny"));
+    let windows = named(&spans, "window");
+    assert!(windows.len() >= 3, "{spans:#?}");
+    for window in windows {
+        assert_eq!(window.parent_span_id, classified.span_id);
+        let stages = spans.iter().filter(|span| span.parent_span_id == window.span_id);
+        let mut stages: Vec<&str> = stages.map(|span| span.name.as_str()).collect();
+        stages.sort_by_key(|stage| STAGES.iter().position(|known| known == stage));
+        let expected = if stages.contains(&"decode") { &STAGES[..] } else { &STAGES[2..] };
+        assert_eq!(stages, expected);
+    }
+}
+
 /// Takes calls through a server whose collector takes nothing, and gives how long the server's end took.
 async fn call_with_collector(endpoint: &str, told: &str) -> Duration {
     let folder = tempfile::tempdir().unwrap();
@@ -182,7 +268,7 @@ async fn call_with_collector(endpoint: &str, told: &str) -> Duration {
         &log,
     );
     for _ in 0..3 {
-        let call = traced_call(grpc, "call", &format!("00-{TRACE}-{PARENT}-01")).await;
+        let call = traced_call(grpc, Message::Config(customer("call")), SAMPLED).await;
         call.speak(&voice(4.0)).await;
         let closed = call.end().await;
         assert!(closed.status.is_ok());

@@ -1,0 +1,141 @@
+//! What people do about calls and alerts of other servers that share this one's journal: an [`Action`] is appended, the server on which the
+//! call lives follows the journal and does it ([`Sessions::follow_actions`]), and what came of it is an entry again.
+
+use std::time::{Duration, SystemTime};
+
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Sessions,
+    supervise::{Denied, LONGEST_CALL, acknowledge, snooze_alert},
+};
+use crate::{
+    decision::alert::{Attribution, Snooze, State},
+    journal::{self, Action, Alert, Audit, Draft, Kind, Query, Record, Subscription, Told},
+};
+
+/// How long another server may take to answer an action.
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The wait before a journal that failed is followed again.
+const AGAIN: Duration = Duration::from_millis(500);
+
+impl Sessions {
+    /// Does what the journal says that people asked for on other servers, until `closing`.
+    pub(crate) async fn follow_actions(self, closing: CancellationToken) {
+        let mut after = None;
+        while !closing.is_cancelled() {
+            if let Err(error) = self.follow(&mut after, &closing).await {
+                tracing::warn!(%error, "the journal cannot be followed");
+            }
+            closing.run_until_cancelled(tokio::time::sleep(AGAIN)).await;
+        }
+    }
+
+    async fn follow(&self, after: &mut Option<u64>, closing: &CancellationToken) -> Result<(), journal::Error> {
+        let from = match *after {
+            Some(after) => after,
+            None => {
+                let last = self.journal().last_sequence().await?;
+                self.recall_registrations(last).await?;
+                last
+            }
+        };
+        *after = Some(from);
+        let query = Query { after: from, kinds: vec![Kind::Action, Kind::Audit], ..Query::default() };
+        let mut actions = self.journal().subscribe(query).await?;
+        while let Some(Some(told)) = closing.run_until_cancelled(actions.next()).await {
+            if let Told::Entry(entry) = told? {
+                *after = Some(entry.sequence);
+                self.follow_registrations(&entry);
+                if let Record::Action(action) = &entry.draft.record {
+                    self.apply(action.clone()).await;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Does an action where the call lives here; a registration is no call's yet.
+    async fn apply(&self, action: Action) {
+        match action {
+            Action::WithdrawConsent { call_id, leg_id, actor, reason } => {
+                let by = Attribution { actor, reason };
+                if let Err(error) = self.withdraw_live(&call_id, leg_id.as_deref(), &by).await {
+                    tracing::error!(%error, "what is kept of a call whose consent was withdrawn could not be deleted");
+                }
+            }
+            Action::Acknowledge { alert_id, actor, reason } => {
+                if let Some(live) = self.live_with(&alert_id) {
+                    acknowledge(&live, &alert_id, Attribution { actor, reason }).await;
+                }
+            }
+            Action::Snooze { alert_id, actor, reason, until } => {
+                let left = until.duration_since(SystemTime::now()).ok();
+                if let (Some(live), Some(duration)) = (self.live_with(&alert_id), left) {
+                    snooze_alert(&live, &alert_id, Snooze { duration, by: Attribution { actor, reason } }).await;
+                }
+            }
+            Action::Register { .. } => {}
+        }
+    }
+
+    pub(super) async fn act(&self, action: Action) -> Result<(), journal::Error> {
+        let draft = Draft::new(SystemTime::now(), Record::Action(action));
+        self.journal().append(vec![draft]).await.map(drop)
+    }
+
+    /// Has another server do it, and waits for what comes of it.
+    pub(super) async fn ask_others(&self, alert_id: &str, action: Action) -> Result<(), Denied> {
+        let alerts = || Query { kinds: vec![Kind::Alert], ..Query::default() };
+        let since = SystemTime::now().checked_sub(LONGEST_CALL);
+        let known = self.journal().read_all(Query { since, ..alerts() }).await?;
+        let latest = known.iter().rev().find(|entry| alert_of(&entry.draft.record, alert_id).is_some());
+        let Some(latest) = latest else { return Err(Denied::NoAlert { alert_id: alert_id.to_owned() }) };
+        let is_over = |alert: &Alert| alert.state == State::Resolved;
+        if alert_of(&latest.draft.record, alert_id).is_some_and(is_over) {
+            return Err(Denied::Over { alert_id: alert_id.to_owned() });
+        }
+        let mut changes = self.journal().subscribe(Query { after: latest.sequence, ..alerts() }).await?;
+        self.act(action).await?;
+        match tokio::time::timeout(PATIENCE, next_change(&mut changes, alert_id)).await {
+            Ok(Ok(Some(State::Resolved))) => Err(Denied::Over { alert_id: alert_id.to_owned() }),
+            Ok(Ok(Some(_))) => Ok(()),
+            Ok(Err(error)) => Err(error.into()),
+            Ok(Ok(None)) | Err(_) => Err(Denied::NoAnswer { node: latest.node.clone() }),
+        }
+    }
+}
+
+/// The state after the next change of an alert that somebody made, or that ended it.
+async fn next_change(changes: &mut Subscription, alert_id: &str) -> Result<Option<State>, journal::Error> {
+    while let Some(told) = changes.next().await {
+        if let Told::Entry(entry) = told?
+            && let Some(alert) = alert_of(&entry.draft.record, alert_id)
+            && (alert.actor.is_some() || alert.state == State::Resolved)
+        {
+            return Ok(Some(alert.state));
+        }
+    }
+    Ok(None)
+}
+
+/// Waits until the server on which a call lives says that consent is withdrawn. How many entries it deleted.
+pub(super) async fn withdrawn(audits: &mut Subscription, of_call: &str) -> Option<u64> {
+    while let Some(Ok(told)) = audits.next().await {
+        if let Told::Entry(entry) = told
+            && let Record::Audit(Audit::ConsentWithdrawn { call_id, entries, .. }) = &entry.draft.record
+            && call_id == of_call
+        {
+            return Some(*entries);
+        }
+    }
+    None
+}
+
+fn alert_of<'a>(record: &'a Record, alert_id: &str) -> Option<&'a Alert> {
+    match record {
+        Record::Alert(alert) if alert.alert_id == alert_id => Some(alert),
+        _ => None,
+    }
+}
