@@ -103,9 +103,13 @@ impl Watch {
             if self.pending.len() < size {
                 return None;
             }
-            let group = std::mem::take(&mut self.pending);
-            if let Some(finding) = self.take(&group) {
-                return Some(finding);
+            let mut group = std::mem::take(&mut self.pending);
+            let finding = self.take(&group);
+            // Its memory is for the next.
+            group.clear();
+            self.pending = group;
+            if finding.is_some() {
+                return finding;
             }
         }
         let groups = rest.chunks_exact(size);
