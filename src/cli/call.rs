@@ -1,10 +1,15 @@
 //! `undertone call`: plays a recording to a server as if it were a call.
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, process, time::Duration};
 
-use undertone::server::{
-    json,
-    proto::{AnalyzeResponse, analyze_response::Message},
+use anyhow::Context as _;
+use tokio_util::sync::CancellationToken;
+use undertone::{
+    server::{
+        json,
+        proto::{AnalyzeResponse, analyze_response::Message},
+    },
+    shutdown::Signals,
 };
 use uuid::Uuid;
 
@@ -17,6 +22,9 @@ use super::{
 ///
 /// G.711 (mulaw, alaw) is sent at the telephone's 8 kHz, linear16 at the recording's own rate. The call says that notice was given:
 /// play only what its speakers were told of. A stream that breaks off goes on, where the server still answers within half a minute.
+///
+/// Ctrl-C and SIGTERM end the call rather than break it off: the summary still comes, with status 0. A second one exits at once, with status
+/// 1; the server then keeps the call for a while, as after any break.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// A WAV or FLAC file, mono or stereo.
@@ -63,14 +71,33 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let rate_hz = audio.sample_rate_hz();
     super::block_on(async {
         let mut call = Playing::begin(&to, audio, options).await?;
+        let stopping = call.stopping().clone();
+        let signals = Signals::catch().context("cannot catch signals")?;
+        tokio::spawn(end_on(signals, stopping.clone()));
+        let mut told = Ok(());
         while let Some(response) = call.next().await? {
-            match &writer {
-                Some(writer) => super::print(writer.line(&response)?)?,
-                None => lines(&response, rate_hz).into_iter().try_for_each(super::print)?,
+            if told.is_err() {
+                continue;
+            }
+            told = match &writer {
+                Some(writer) => writer.line(&response).map_err(Into::into).and_then(super::print),
+                None => lines(&response, rate_hz).into_iter().try_for_each(super::print),
+            };
+            if told.is_err() {
+                // Nobody reads on; that is no reason to leave the server with a call that seems to have vanished.
+                stopping.cancel();
             }
         }
-        Ok(())
+        told
     })
+}
+
+/// Ends the call at the first signal, and the program at the second.
+async fn end_on(mut signals: Signals, stopping: CancellationToken) {
+    signals.next().await;
+    stopping.cancel();
+    signals.next().await;
+    process::exit(1);
 }
 
 /// A response for people.

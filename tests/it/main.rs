@@ -23,6 +23,7 @@ mod full_disk;
 mod gate;
 mod health;
 mod idle;
+mod interrupted;
 mod journal;
 mod kept;
 mod labels;

@@ -4,9 +4,12 @@
 //! |---|---|
 //! | the connection breaks, or UNAVAILABLE: the server drains, starts again, or lets no stream be older | the same call is opened again, after waits that double |
 //! | the server has kept the call | the recording goes on from where the acknowledgement says; that is not told, since the call is the same |
+//! | the first stream already finds a call that was kept, which somebody else began | as above, and it is told |
 //! | it begins anew | the recording goes on after what was decided on; the acknowledgement is told |
 //! | ALREADY_EXISTS meanwhile | the server has not noticed the break yet: again |
 //! | nothing helps [`TRIES`] times in a row, or another status comes | that is the end |
+//! | it is [stopped](Playing::stopping) | END takes the place of what was not sent; what comes until the stream closes is still told |
+//! | it is stopped while its stream is broken | that is the end |
 
 use std::{
     collections::HashMap,
@@ -20,6 +23,7 @@ use tokio::{
     time::{Instant, sleep, sleep_until},
 };
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status, Streaming};
 use tonic_types::StatusExt as _;
 use undertone::server::proto::{
@@ -42,11 +46,9 @@ const LONGEST_WAIT: Duration = Duration::from_secs(5);
 pub(crate) struct Playing {
     url: String,
     config: pb::AnalyzeConfig,
-    audio: Arc<Audio>,
-    chunk: Duration,
-    speed: f64,
-    /// When its first sample was spoken.
-    begin: Instant,
+    pace: Pace,
+    /// When its first sample was spoken; known once the call was acknowledged.
+    begin: Option<Instant>,
     stream: Stream,
     progress: Progress,
     /// Streams opened since one was acknowledged.
@@ -65,6 +67,8 @@ struct Stream {
 struct Place {
     instant: usize,
     sequence: i64,
+    /// When the recording's first sample was spoken.
+    begin: Instant,
 }
 
 /// What has come so far.
@@ -96,15 +100,17 @@ impl Playing {
         let channel = endpoint(url)?.connect().await.map_err(|error| {
             anyhow::Error::new(error).context(format!("cannot reach {url}; is `undertone serve` running there"))
         })?;
-        let pace = Pace { audio: Arc::new(audio), chunk: options.chunk, speed: options.speed, begin: Instant::now() };
-        let mut stream = open(EmotionServiceClient::new(channel), &config, pace.clone()).await;
-        let Pace { audio, chunk, speed, begin } = pace;
-        if let Ok(Stream { go_on, .. }) = &mut stream {
-            go_on.take().map(|go_on| go_on.send(Place { instant: 0, sequence: 0 }));
-        }
+        let stopping = CancellationToken::new();
+        let pace = Pace { audio: Arc::new(audio), chunk: options.chunk, speed: options.speed, stopping };
+        let stream = open(EmotionServiceClient::new(channel), &config, pace.clone()).await;
         let stream = stream.map_err(|status| failure(&status))?;
         let progress = Progress::default();
-        Ok(Self { url: url.to_owned(), config, audio, chunk, speed, begin, stream, progress, tries: 0 })
+        Ok(Self { url: url.to_owned(), config, pace, begin: None, stream, progress, tries: 0 })
+    }
+
+    /// Cancelled, it ends the call; responses are to be read on until there are none.
+    pub(crate) fn stopping(&self) -> &CancellationToken {
+        &self.pace.stopping
     }
 
     /// The next response; `None` when the call has ended well.
@@ -129,43 +135,57 @@ impl Playing {
     fn acknowledge(&mut self, acknowledgement: &pb::Acknowledgement) {
         self.tries = 0;
         let Some(go_on) = self.stream.go_on.take() else { return };
-        let place = match &acknowledgement.resumption {
-            Some(kept) => Place {
-                instant: usize::try_from(kept.media_offset_samples).unwrap_or(0),
-                sequence: kept.sequence.unwrap_or(0),
-            },
-            None => Place { instant: usize::try_from(self.progress.reached).unwrap_or(0), sequence: 0 },
+        let (instant, sequence) = match &acknowledgement.resumption {
+            Some(kept) => (usize::try_from(kept.media_offset_samples).unwrap_or(0), kept.sequence.unwrap_or(0)),
+            None => (usize::try_from(self.progress.reached).unwrap_or(0), 0),
         };
-        let seconds = place.instant as f64 / f64::from(self.audio.sample_rate_hz);
-        tell(format_args!("the call goes on by another stream, from {seconds:.2} s"));
+        let seconds = instant as f64 / f64::from(self.pace.audio.sample_rate_hz);
+        if self.begin.is_some() {
+            tell(format_args!("the call goes on by another stream, from {seconds:.2} s"));
+        } else if acknowledgement.resumption.is_some() {
+            let call = &self.config.call_id;
+            tell(format_args!("goes on with call {call}, which broke off and was kept, from {seconds:.2} s"));
+        }
+        // Whatever was spoken before is not waited for.
+        let spoken = Duration::from_secs_f64(seconds / self.pace.speed);
+        let begin = *self.begin.get_or_insert_with(|| {
+            let now = Instant::now();
+            now.checked_sub(spoken).unwrap_or(now)
+        });
         // Where nobody sends any more, the stream has broken again.
-        let _ = go_on.send(place);
+        let _ = go_on.send(Place { instant, sequence, begin });
     }
 
     /// Opens another stream of the call, if that can help.
     async fn come_again(&mut self, mut status: Status) -> anyhow::Result<()> {
         loop {
-            if !self.progress.acknowledged || self.progress.ended || !may_help(&status, self.tries) {
+            let over = self.progress.ended || self.pace.stopping.is_cancelled();
+            if !self.progress.acknowledged || over || !may_help(&status, self.tries) {
                 return Err(failure(&status));
             }
             if self.tries == TRIES {
                 return Err(failure(&status).context(format!("the call broke off and did not go on in {TRIES} tries")));
             }
-            sleep(wait(self.tries, &status, spread())).await;
+            let wait = wait(self.tries, &status, spread());
             self.tries += 1;
-            let pace = Pace { audio: Arc::clone(&self.audio), chunk: self.chunk, speed: self.speed, begin: self.begin };
-            let opened = match endpoint(&self.url)?.connect().await {
-                Ok(channel) => open(EmotionServiceClient::new(channel), &self.config, pace).await,
-                Err(error) => Err(Status::from_error(error.into())),
-            };
-            match opened {
-                Ok(stream) => {
+            let stopping = self.pace.stopping.clone();
+            match stopping.run_until_cancelled(self.open_again(wait)).await {
+                Some(Ok(stream)) => {
                     self.stream = stream;
                     return Ok(());
                 }
-                Err(next) => status = next,
+                Some(Err(next)) => status = next,
+                None => {}
             }
         }
+    }
+
+    /// After a wait, another stream of the call.
+    async fn open_again(&self, wait: Duration) -> Result<Stream, Status> {
+        sleep(wait).await;
+        let endpoint = endpoint(&self.url).map_err(|error| Status::invalid_argument(error.to_string()))?;
+        let channel = endpoint.connect().await.map_err(|error| Status::from_error(error.into()))?;
+        open(EmotionServiceClient::new(channel), &self.config, self.pace.clone()).await
     }
 }
 
@@ -198,19 +218,21 @@ impl Progress {
     }
 }
 
-/// What is sent, and how fast.
+/// What is sent, how fast, and until when.
 #[derive(Clone)]
 struct Pace {
     audio: Arc<Audio>,
     chunk: Duration,
     speed: f64,
-    begin: Instant,
+    stopping: CancellationToken,
 }
 
 impl Pace {
-    /// Sends chunk after chunk from a place on, each when its last sample would have been spoken; ends when the recording does, which ends
-    /// the call, or when nobody listens any more.
-    async fn send(self, from: Place, sender: mpsc::Sender<AnalyzeRequest>) {
+    /// Sends chunk after chunk from the place that is told, each when its last sample would have been spoken; ends when the recording does,
+    /// which ends the call, or when nobody listens any more.
+    async fn send(&self, place: oneshot::Receiver<Place>, sender: &mpsc::Sender<AnalyzeRequest>) {
+        // Whoever was to tell it has gone: the stream has broken.
+        let Ok(from) = place.await else { return };
         let (rate_hz, group) = (self.audio.sample_rate_hz, self.audio.bytes_per_instant());
         let instants = (self.chunk.as_millis() * u128::from(rate_hz) / 1000).max(1);
         let instants = usize::try_from(instants).unwrap_or(usize::MAX);
@@ -219,7 +241,7 @@ impl Pace {
             let end = all.min(start.saturating_add(instants));
             // The last is as long as the others, as a telephone system would send it.
             let due = start.saturating_add(instants) as f64 / f64::from(rate_hz) / self.speed;
-            sleep_until(self.begin + Duration::from_secs_f64(due)).await;
+            sleep_until(from.begin + Duration::from_secs_f64(due)).await;
             let chunk = pb::AudioChunk {
                 data: self.audio.data.slice(start * group..end * group),
                 sequence: Some(sequence),
@@ -242,10 +264,13 @@ async fn open(
     let (go_on, place) = oneshot::channel();
     let config = request(Message::Config(config.clone()));
     tokio::spawn(async move {
-        if sender.send(config).await.is_ok()
-            && let Ok(place) = place.await
-        {
-            pace.send(place, sender).await;
+        if sender.send(config).await.is_err() {
+            return;
+        }
+        if pace.stopping.run_until_cancelled(pace.send(place, &sender)).await.is_none() {
+            let end = pb::Control { action: pb::ControlAction::End.into(), leg_id: None };
+            // Where nobody listens any more, the call is over as well.
+            let _ = sender.send(request(Message::Control(end))).await;
         }
     });
     let responses = client.analyze(ReceiverStream::new(receiver)).await?.into_inner();
