@@ -28,6 +28,7 @@ mod source;
 mod tests;
 mod validate;
 pub mod webhook;
+mod words;
 
 pub use changes::Changes;
 pub use load::{Error, Flags, InferenceFlags, SessionFlags};

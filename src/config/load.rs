@@ -1,6 +1,7 @@
 //! Puts a configuration together from its sources.
 
 use std::{
+    fs,
     net::SocketAddr,
     path::{Path, PathBuf},
 };
@@ -11,11 +12,11 @@ use figment::{
 };
 use serde::Serialize;
 
-use super::{Config, Invalid};
+use super::{Config, Invalid, words};
 use crate::model::onnx::Provider;
 
 /// Prefix of the variables; two underscores part a section from its key.
-const VARIABLES: &str = "UNDERTONE_";
+pub(super) const VARIABLES: &str = "UNDERTONE_";
 
 /// What the command line may override.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -63,30 +64,36 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+    /// The file is no TOML.
+    #[error("{}, line {line}: {problem}", path.display())]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// Counted from 1.
+        line: usize,
+        /// Why.
+        problem: String,
+    },
     /// A key is not known, or its value is of another type.
-    #[error("configuration: {}", by_its_key(.0))]
-    Content(#[from] Box<figment::Error>),
+    #[error("{0}")]
+    Content(String),
     /// A value is out of range.
     #[error("configuration: {0}")]
     Invalid(#[from] Invalid),
-}
-
-/// figment puts its profile before every key; here there is one.
-fn by_its_key(error: &figment::Error) -> String {
-    error.to_string().replace("\"default.", "\"")
 }
 
 /// Defaults, file, environment and flags, put together but not validated.
 pub(super) fn gather(file: Option<&Path>, flags: &Flags) -> Result<Config, Error> {
     let mut figment = Figment::from(Serialized::defaults(Config::default()));
     if let Some(path) = file {
-        // Asked first: figment takes a file that is not there for an empty one.
-        std::fs::File::open(path).map_err(|source| Error::File { path: path.to_owned(), source })?;
-        figment = figment.merge(Toml::file_exact(path));
+        let text = fs::read_to_string(path).map_err(|source| Error::File { path: path.to_owned(), source })?;
+        if let Err(error) = toml::de::DeTable::parse(&text) {
+            let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+            let line = before.matches('\n').count() + 1;
+            return Err(Error::Syntax { path: path.to_owned(), line, problem: error.message().to_owned() });
+        }
+        figment = figment.merge(Toml::string(&text));
     }
-    figment
-        .merge(Env::prefixed(VARIABLES).split("__"))
-        .merge(Serialized::defaults(flags))
-        .extract()
-        .map_err(|error| Error::Content(Box::new(error)))
+    figment = figment.merge(Env::prefixed(VARIABLES).split("__")).merge(Serialized::defaults(flags));
+    figment.extract().map_err(|error| Error::Content(words::line(&error, &figment, file)))
 }
