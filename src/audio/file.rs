@@ -15,6 +15,9 @@ use symphonia::core::{
 
 use super::riff;
 
+/// Bytes before the first sample of a FLAC; those of a WAV are two more.
+const SHORTEST_HEAD: usize = 42;
+
 /// A recording in memory.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Recording {
@@ -34,6 +37,12 @@ pub enum Error {
         path: String,
         /// Why.
         source: std::io::Error,
+    },
+    /// It is a folder.
+    #[error("{path} is a folder; name files, such as {path}/*.wav")]
+    Folder {
+        /// The folder.
+        path: String,
     },
     /// The file is no WAV or FLAC, or is damaged.
     #[error("{path} is no readable WAV or FLAC audio: {reason}")]
@@ -68,9 +77,12 @@ impl Recording {
 /// Reads a WAV (8 to 32-bit integer, 32-bit float) or FLAC file.
 ///
 /// # Errors
-/// [`Error::Open`] when the file cannot be opened, [`Error::Audio`] when it is empty, no audio, cut short or damaged.
+/// [`Error::Folder`] and [`Error::Open`] when it cannot be opened, [`Error::Audio`] when it is empty, no audio, cut short or damaged.
 pub fn read(path: &Path) -> Result<Recording, Error> {
     let name = path.display().to_string();
+    if path.is_dir() {
+        return Err(Error::Folder { path: name.trim_end_matches('/').to_owned() });
+    }
     match std::fs::read(path) {
         Ok(bytes) => decode_owned(&name, bytes),
         Err(source) => Err(Error::Open { path: name, source }),
@@ -97,10 +109,17 @@ fn samples(bytes: Vec<u8>) -> Result<Recording, String> {
     if bytes.is_empty() {
         return Err("it is empty; copy it again".to_owned());
     }
+    let begins_well = bytes.starts_with(b"RIFF") || bytes.starts_with(b"fLaC");
+    if begins_well && bytes.len() < SHORTEST_HEAD {
+        return Err("it is cut short: not even its head is whole; copy it again".to_owned());
+    }
     let stream = MediaSourceStream::new(Box::new(Cursor::new(riff::mend(bytes)?)), Default::default());
     let mut format = symphonia::default::get_probe()
         .probe(&Hint::new(), stream, FormatOptions::default(), MetadataOptions::default())
-        .map_err(|error| format!("{}; convert it to WAV or FLAC first", reason(&error)))?;
+        .map_err(|error| match error {
+            DecodeError::IoError(_) | DecodeError::DecodeError(_) if begins_well => damaged(&error),
+            _ => format!("{}; convert it to WAV or FLAC first", reason(&error)),
+        })?;
     let track = format.default_track(TrackType::Audio).ok_or("it holds no audio")?;
     let (id, promised) = (track.id, track.num_frames);
     let parameters =
@@ -224,15 +243,32 @@ mod tests {
     fn what_is_no_audio_is_refused() {
         assert!(reason(&[]).contains("empty"));
         assert!(reason(b"Dear diary, today I wrote a text file and called it audio.").contains("convert it"));
-        assert!(reason(&wav(16, SampleFormat::Int, 1)[..30]).contains("it"));
-        reason(b"fLaC");
-        reason(b"RIFF");
     }
 
     #[test]
     fn half_a_recording_is_refused() {
         let bytes = wav(16, SampleFormat::Int, 1);
         assert!(reason(&bytes[..bytes.len() / 2]).contains("copy it again"));
+    }
+
+    #[test]
+    fn a_head_without_a_body_is_a_recording_cut_short() {
+        for bits in [16, 24] {
+            let bytes = wav(bits, SampleFormat::Int, 1);
+            for length in (1..9).chain([12, 20, 30, 36, 40, 44, 50]) {
+                let reason = reason(&bytes[..length]);
+                // Less than its name tells nothing.
+                assert_eq!(reason.contains("copy it again"), length >= 4, "{length} bytes: {reason}");
+            }
+        }
+        assert!(reason(b"fLaC").contains("copy it again"));
+    }
+
+    #[test]
+    fn a_folder_is_told() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let error = read(dir.path()).expect_err("refused").to_string();
+        assert!(error.contains("is a folder; name files, such as") && error.ends_with("/*.wav"), "{error}");
     }
 
     #[test]

@@ -26,7 +26,9 @@ const BLOCKS_PER_SECOND: u32 = 50;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A rate outside 8,000 to 48,000 Hz.
-    #[error("cannot resample from {from_hz} Hz to {to_hz} Hz: rates of 8000 to 48000 Hz are supported")]
+    #[error(
+        "cannot resample from {from_hz} Hz to {to_hz} Hz: rates of 8000 to 48000 Hz are supported; resample it to one of them first, such as 16000 Hz"
+    )]
     Rate {
         /// The source's rate.
         from_hz: u32,
@@ -234,7 +236,7 @@ mod tests {
     fn rates_no_telephone_has_are_refused() {
         for (from, to) in [(7_999, 22_050), (48_001, 22_050), (0, 8_000), (8_000, 96_000)] {
             let message = resample(&[0.0], from, to).expect_err("refused").to_string();
-            assert!(message.contains("8000 to 48000"), "{message}");
+            assert!(message.contains("8000 to 48000") && message.contains("resample it"), "{message}");
         }
     }
 

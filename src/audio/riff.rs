@@ -1,7 +1,7 @@
 //! Puts a WAV's header right before it is read.
 //!
-//! Whoever writes to a pipe does not know the lengths yet and leaves 0 or a huge number in their place; some recorders write G.711
-//! with the shortest `fmt ` chunk. Both are what the file means to say. A count of channels that makes no sense is refused: the
+//! Whoever writes to a pipe does not know the lengths yet and leaves 0 or a huge number in their place, and so does a recorder that is
+//! killed; some recorders write G.711 with the shortest `fmt ` chunk. Both are what the file means to say. A count of channels that makes no sense is refused: the
 //! reader multiplies and shifts by it, unchecked.
 
 /// The reader knows as many positions of speakers.
@@ -43,11 +43,13 @@ pub(super) fn mend(mut bytes: Vec<u8>) -> Result<Vec<u8>, String> {
                 short_format = (g711 && chunk.length == PCM_FORMAT_BYTES).then_some(chunk.at);
             }
             b"data" => {
-                if is_unknown(riff.length) && is_unknown(chunk.length) {
-                    let length = length_from(&bytes, chunk.at);
-                    set_length(&mut bytes, chunk.at, length);
-                    let length = length_from(&bytes, riff.at);
-                    set_length(&mut bytes, riff.at, length);
+                if is_unknown(&bytes, &chunk) {
+                    // The file's own length may have been known, and more than is there.
+                    let told = riff.at.saturating_add(riff.length as usize);
+                    let known = riff.length < UNKNOWN_FROM && told > chunk.at;
+                    let end = if known { told } else { bytes.len() };
+                    set_length(&mut bytes, chunk.at, end - chunk.at);
+                    set_length(&mut bytes, riff.at, end - riff.at);
                 }
                 break;
             }
@@ -60,9 +62,9 @@ pub(super) fn mend(mut bytes: Vec<u8>) -> Result<Vec<u8>, String> {
     if let Some(at) = short_format.filter(|at| at + PCM_FORMAT_BYTES as usize <= bytes.len()) {
         let end = at + PCM_FORMAT_BYTES as usize;
         bytes.splice(end..end, [0, 0]);
-        set_length(&mut bytes, at, PCM_FORMAT_BYTES + 2);
-        let length = chunk(&bytes, 0).map_or(0, |riff| riff.length.saturating_add(2));
-        set_length(&mut bytes, riff.at, length);
+        set_length(&mut bytes, at, PCM_FORMAT_BYTES as usize + 2);
+        let length = chunk(&bytes, 0).map_or(0, |riff| riff.length as usize);
+        set_length(&mut bytes, riff.at, length.saturating_add(2));
     }
     Ok(bytes)
 }
@@ -78,17 +80,31 @@ fn word(bytes: &[u8], at: usize) -> Option<u16> {
     bytes.get(at..at + 2).map(|word| u16::from_le_bytes([word[0], word[1]]))
 }
 
-fn is_unknown(length: u32) -> bool {
-    length == 0 || length >= UNKNOWN_FROM
+/// Whether the length of the samples stands for what the writer did not know. Where it is 0, they may be none, and other chunks follow.
+fn is_unknown(bytes: &[u8], data: &Chunk) -> bool {
+    let there = bytes.len() - data.at;
+    if data.length == 0 {
+        !is_chunks(bytes, data.at)
+    } else {
+        data.length >= UNKNOWN_FROM && data.length as usize > there
+    }
 }
 
-/// What is there from `at` on.
-fn length_from(bytes: &[u8], at: usize) -> u32 {
-    u32::try_from(bytes.len() - at).unwrap_or(u32::MAX)
+/// Whether nothing but whole chunks is there from `at` on.
+fn is_chunks(bytes: &[u8], mut at: usize) -> bool {
+    while at < bytes.len() {
+        let Some(chunk) = chunk(bytes, at) else { return false };
+        let length = chunk.length as usize;
+        // The last may lack the byte that makes it even.
+        at = chunk.at.saturating_add(length);
+        at = if at == bytes.len() { at } else { at.saturating_add(length % 2) };
+    }
+    at == bytes.len()
 }
 
 /// Sets the length of the chunk whose content begins at `at`.
-fn set_length(bytes: &mut [u8], at: usize, length: u32) {
+fn set_length(bytes: &mut [u8], at: usize, length: usize) {
+    let length = u32::try_from(length).unwrap_or(u32::MAX);
     bytes[at - 4..at].copy_from_slice(&length.to_le_bytes());
 }
 
@@ -128,6 +144,29 @@ mod tests {
         }
         // A length that is known and not there is still a recording cut short.
         assert!(decode("a.wav", &wav(1, 16, Some(9000), &data)).is_err());
+    }
+
+    #[test]
+    fn a_length_that_stands_for_none_is_found_where_the_files_own_is_right_or_that_of_an_empty_one() {
+        let data: Vec<u8> = (0..4000_u32).map(|n| (n % 251) as u8).collect();
+        let whole = wav(1, 16, None, &data);
+        let known = read(&whole);
+        let with = |riff: u32, data: u32| {
+            let mut bytes = whole.clone();
+            bytes[4..8].copy_from_slice(&riff.to_le_bytes());
+            bytes[40..44].copy_from_slice(&data.to_le_bytes());
+            bytes
+        };
+        for (riff, data) in [(4036, u32::MAX), (4036, 0), (36, 0), (0, 0), (u32::MAX, 0)] {
+            assert_eq!(read(&with(riff, data)), known, "{riff} and {data}");
+        }
+        // The file's length is known, and more than is there.
+        assert!(decode("a.wav", &with(9000, u32::MAX)).unwrap_err().to_string().contains("copy it again"));
+        // No samples, but another chunk.
+        let mut empty = wav(1, 16, None, b"");
+        empty.extend(b"LIST\x05\0\0\0INFO.");
+        empty[4..8].copy_from_slice(&(36 + 13_u32).to_le_bytes());
+        assert!(decode("a.wav", &empty).unwrap_err().to_string().contains("no samples"));
     }
 
     #[test]

@@ -183,6 +183,7 @@ fn reason(path: &Path, error: &file::Error) -> String {
     match error {
         file::Error::Open { source, .. } => source.to_string(),
         file::Error::Audio { reason, .. } => reason.clone(),
+        file::Error::Folder { .. } => "a folder, not a file".to_owned(),
     }
 }
 
