@@ -19,6 +19,9 @@ pub(crate) use playing::Playing;
 /// G.711 is the telephone's, and the telephone samples at this rate.
 const TELEPHONE_HZ: u32 = 8000;
 
+/// Of a call's audio, as the API has it.
+const MOST_CHANNELS: usize = 2;
+
 /// A recording as it goes over the wire.
 #[derive(Debug)]
 pub(crate) struct Audio {
@@ -163,7 +166,7 @@ pub(crate) fn refusal(url: &str, status: &tonic::Status) -> anyhow::Error {
 }
 
 /// As the protocol's documents write it: "NOT_FOUND".
-fn code_name(code: tonic::Code) -> String {
+pub(crate) fn code_name(code: tonic::Code) -> String {
     super::text::words(&format!("{code:?}")).to_uppercase().replace(' ', "_")
 }
 
@@ -194,6 +197,10 @@ pub(crate) fn speed(text: &str) -> Result<f64, String> {
 pub(crate) fn read(path: &Path, roles: &[Role]) -> anyhow::Result<Recording> {
     let recording = undertone::audio::file::read(path)?;
     let channels = recording.channels.len();
+    if channels > MOST_CHANNELS {
+        let problem = "a call has 1 or 2, one a party; make a file of those channels first";
+        return Err(super::Usage(format!("{} has {channels} channels; {problem}", path.display())).into());
+    }
     if channels != roles.len() {
         let what = if channels == 1 { "1 channel" } else { &format!("{channels} channels") };
         let problem = format!("{} has {what}, but --roles names {}; name one a channel", path.display(), roles.len());

@@ -96,6 +96,29 @@ fn a_server_that_is_not_there_is_told() {
 }
 
 #[test]
+fn what_keeps_a_bench_from_measuring_is_told() {
+    let failed = |args: &[&str]| {
+        let output = bench(args);
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    let load = ["--calls", "1", "--seconds", "1"];
+    let (_, told) = failed(&[&load[..], &["--config", "/nope"]].concat());
+    let lines: Vec<&str> = told.lines().collect();
+    assert_eq!(lines.len(), 2, "{told}");
+    assert!(lines[0].contains("/nope") && lines[1].ends_with("what kept it stands above"), "{told}");
+
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(&dir, "");
+    let of = ["--config", config.to_str().unwrap()];
+    let (out, told) = failed(&[&load[..], &of, &["--model", "absent"]].concat());
+    assert!(out.is_empty() && told.contains("(NOT_FOUND)") && told.contains("1 answer was"), "{told}");
+    let step = ["--calls", "1", "--seconds", "0.1", "--ramp", "0", "--chunk-ms", "20", "--find-limit"];
+    let (out, told) = failed(&[&step[..], &of].concat());
+    assert!(out.is_empty() && told.contains("nothing was scored within a step of 0.1 s"), "{told}");
+}
+
+#[test]
 fn calls_whose_streams_grow_old_go_on_without_an_error() {
     let dir = tempfile::tempdir().unwrap();
     let config = config(&dir, "[session]\nmax_stream_age = '1s'\n");

@@ -21,6 +21,7 @@ use super::{
     source::{Sent, Source},
     tally::Tally,
 };
+use crate::cli::client::code_name;
 
 /// A call from its client's side.
 struct Call {
@@ -196,7 +197,7 @@ impl Call {
             self.tally.refused += 1;
             self.tally.refusals.push(after);
         } else {
-            self.problem(&format!("broke: {} ({:?})", status.message(), status.code()));
+            self.problem(&format!("broke: {} ({})", status.message(), code_name(status.code())));
         }
     }
 

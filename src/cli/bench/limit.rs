@@ -81,6 +81,10 @@ pub(super) async fn find(target: &Target, material: &Arc<Material>, options: &Op
             break;
         }
         let report = load::run(target, material, &Options { calls, ..options.clone() }).await?;
+        if report.measured_nothing() {
+            let seconds = options.seconds.as_secs_f64();
+            anyhow::bail!("nothing was scored within a step of {seconds} s; set --seconds higher, to 5 or more");
+        }
         progress(report.line());
         search.tell(calls, report.holds());
         if report.holds() {

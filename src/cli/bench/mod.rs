@@ -33,7 +33,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "URL")]
     to: Option<String>,
     /// Where the server's /metrics are; without it, its CPU and memory stay unknown
-    #[arg(long, value_name = "HOST:PORT", requires = "to")]
+    #[arg(long, value_name = "HOST:PORT", requires = "to", value_parser = admin)]
     admin: Option<String>,
     /// Configuration of the server of its own
     #[arg(long, value_name = "FILE", conflicts_with = "to")]
@@ -41,10 +41,10 @@ pub(crate) struct Args {
     /// What runs the models of the server of its own [default: as configured]
     #[arg(long, value_enum, conflicts_with = "to")]
     provider: Option<Provider>,
-    /// Calls at once; with --find-limit, at most
+    /// Calls at once, 1 to 100000; with --find-limit, at most
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     calls: u32,
-    /// How long all of them are there, in real time; with --find-limit, at each step
+    /// How long all of them are there, in real time, up to 3600; with --find-limit, at each step
     #[arg(long, value_name = "S", value_parser = seconds)]
     seconds: Duration,
     /// Milliseconds of audio in one message: 1 to 2000
@@ -53,17 +53,17 @@ pub(crate) struct Args {
     /// How samples are written on the wire
     #[arg(long, value_enum, default_value_t = client::Wire::Mulaw)]
     encoding: client::Wire,
-    /// Connections that the calls share [default: one for 250 calls]
+    /// Connections that the calls share, 1 to 10000 [default: one for 250 calls]
     #[arg(long, value_name = "C", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     connections: Option<u32>,
-    /// How long it takes until all calls are there
+    /// How long it takes until all calls are there, 0 to 3600
     #[arg(long, value_name = "S", default_value = "1", value_parser = pause)]
     ramp: Duration,
     /// Times real time
     #[arg(long, value_name = "N", default_value = "1", value_parser = client::speed)]
     speed: f64,
-    /// Seconds between two decisions [default: the server's]
-    #[arg(long, value_name = "S", value_parser = seconds)]
+    /// Seconds between two decisions, 0.25 to 5 [default: the server's]
+    #[arg(long, value_name = "S", value_parser = stride)]
     stride: Option<Duration>,
     /// A model by name [default: the server's]
     #[arg(long, value_name = "NAME")]
@@ -119,7 +119,13 @@ fn tell(report: &Report, json: Option<&PathBuf>) -> anyhow::Result<()> {
     if report.is_late() {
         progress("the load was not sent in time: give the bench more CPU, or read its figures as those of both");
     }
-    let Some(out) = json else { return super::print(report.table()) };
+    if report.measured_nothing() {
+        progress("nothing was scored while it was measured: set --seconds higher");
+    }
+    let Some(out) = json else {
+        // Of calls that all failed, a table would say nothing.
+        return if report.took_none() { Ok(()) } else { super::print(report.table()) };
+    };
     let object = serde_json::to_string(report)?;
     if out.as_os_str() == "-" {
         return super::print(object);
@@ -132,7 +138,8 @@ fn tell(report: &Report, json: Option<&PathBuf>) -> anyhow::Result<()> {
 fn verdict(report: &Report) -> anyhow::Result<()> {
     let wrong = report.errors + report.out_of_order;
     // A search goes beyond what the server carries.
-    anyhow::ensure!(wrong == 0 || report.limit_calls.is_some(), "{wrong} answers were missing, wrong or out of order");
+    let answers = if wrong == 1 { "1 answer was" } else { &format!("{wrong} answers were") };
+    anyhow::ensure!(wrong == 0 || report.limit_calls.is_some(), "{answers} missing, wrong or out of order");
     Ok(())
 }
 
@@ -147,10 +154,53 @@ fn seconds(text: &str) -> Result<Duration, String> {
     pause(text).and_then(|pause| if pause.is_zero() { Err("expected more than 0".to_owned()) } else { Ok(pause) })
 }
 
+/// What the API takes for a stride, in seconds.
+fn stride(text: &str) -> Result<Duration, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) if (0.25..=5.0).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
+        _ => Err("expected seconds, 0.25 to 5".to_owned()),
+    }
+}
+
+/// The address of an admin port; written as a URL, it means the same.
+fn admin(text: &str) -> Result<String, String> {
+    let address = text.strip_prefix("http://").unwrap_or(text);
+    let address = address.strip_suffix("/metrics").unwrap_or(address).trim_end_matches('/');
+    if address.contains('/') || !address.contains(':') {
+        return Err("expected host:port, such as 127.0.0.1:9600".to_owned());
+    }
+    Ok(address.to_owned())
+}
+
 /// A time on the command line, in seconds: 0 to 3600.
 fn pause(text: &str) -> Result<Duration, String> {
     match text.parse::<f64>() {
         Ok(seconds) if (0.0..=3600.0).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
         _ => Err("expected seconds, 0 to 3600".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_admin_port_is_written_as_an_address_or_a_url() {
+        for text in
+            ["127.0.0.1:9600", "http://127.0.0.1:9600", "http://127.0.0.1:9600/", "http://127.0.0.1:9600/metrics"]
+        {
+            assert_eq!(admin(text).unwrap(), "127.0.0.1:9600", "{text}");
+        }
+        for text in ["https://127.0.0.1:9600", "localhost", "127.0.0.1:9600/other"] {
+            assert!(admin(text).unwrap_err().contains("127.0.0.1:9600"), "{text}");
+        }
+    }
+
+    #[test]
+    fn strides_are_those_of_the_api() {
+        assert_eq!(stride("0.25").unwrap(), Duration::from_millis(250));
+        for text in ["100", "0.2", "nan", ""] {
+            assert!(stride(text).unwrap_err().contains("0.25 to 5"), "{text}");
+        }
     }
 }

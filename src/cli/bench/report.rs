@@ -105,6 +105,17 @@ impl Report {
         self.late_ms.p95 > LATE_MS
     }
 
+    /// Whether the server took calls and did nothing wrong, but the time was too short for a score.
+    pub(super) fn measured_nothing(&self) -> bool {
+        let well = self.refused == 0 && self.shed == 0 && self.errors == 0 && self.out_of_order == 0;
+        self.admitted > 0 && well && self.latency_ms.p95.is_none()
+    }
+
+    /// Whether the server took no call, and not for want of room.
+    pub(super) fn took_none(&self) -> bool {
+        self.admitted == 0 && self.refused == 0
+    }
+
     /// In one line.
     pub(super) fn line(&self) -> String {
         let Self { calls, admitted, refused, shed, errors, .. } = self;

@@ -71,8 +71,8 @@ impl Target {
             BufReader::new(output).read_line(&mut line).map(|_| line)
         });
         let line = line.await?.context("cannot read from the server")?;
-        let ready: serde_json::Value =
-            serde_json::from_str(&line).context("the server did not start; what kept it stands above")?;
+        let ready: serde_json::Value = serde_json::from_str(&line)
+            .map_err(|_| anyhow::anyhow!("the server did not start; what kept it stands above"))?;
         let address = |name: &str| ready[name].as_str().map(str::to_owned).context("the server told no address");
         let (url, admin) = (format!("http://{}", address("grpc")?), address("admin")?);
         Self { url, admin: Some(admin), memory_before: None, own: Some(own) }.measured().await
