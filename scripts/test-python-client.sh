@@ -1,13 +1,13 @@
 #!/bin/sh
 # Drives a running server with the Python client of examples/python, as an integrator would: stubs generated from the proto,
-# the demo's call streamed faster than real time, and every kind of answer looked for.
+# the demo's call streamed faster than real time, every kind of answer looked for, and its alert watched.
 #   scripts/test-python-client.sh target/debug/undertone
 # Needs Python 3.9 or newer with pip; puts what the client needs into .python/, once.
 set -eu
 cd "$(dirname "$0")/.."
 binary=${1:?"give the path of the undertone binary"}
 python=${PYTHON:-python3}
-wanted=$(cat examples/python/requirements.txt proto/undertone/v1/*.proto | cksum)
+wanted=$(cat examples/python/requirements.txt examples/python/generate.sh proto/undertone/v1/*.proto | cksum)
 
 fail() {
     echo "Python client: FAILED: $1" >&2
@@ -20,8 +20,10 @@ fail() {
 work=$(mktemp -d)
 aside=.python.partial.$$
 server=
+watcher=
 cleanup() {
-    # A server that ended by itself is no failure of the cleaning up.
+    # Who ended by itself is no failure of the cleaning up.
+    [ -z "$watcher" ] || kill "$watcher" 2>/dev/null || true
     [ -z "$server" ] || kill "$server" 2>/dev/null || true
     rm -rf "$work" "$aside"
 }
@@ -43,8 +45,37 @@ fi
 
 . scripts/start-server.sh
 
+# A supervisor, who is there before the call is.
+PYTHONPATH=.python "$python" examples/python/watch_alerts.py --to "$grpc" --json >"$work/alerts" 2>"$work/alerts.log" &
+watcher=$!
+until_told() {
+    for _ in $(seq 1 600); do
+        grep -q "$1" "$work/alerts" && return
+        sleep 0.1
+    done
+    cat "$work/alerts" "$work/alerts.log" >&2
+    fail "watch_alerts.py told no $1"
+}
+until_told heartbeat
+
 PYTHONPATH=.python timeout 120 "$python" examples/python/stream_call.py src/cli/demo/call.wav --to "$grpc" --speed 20 --json >"$work/answers" ||
     fail "the client ended with status $?"
+until_told ALERT_STATE_RESOLVED
+kill "$watcher"
+watcher=
+# The same told to people, from the journal.
+PYTHONPATH=.python "$python" examples/python/watch_alerts.py --to "$grpc" --after 0 >"$work/lines" 2>"$work/alerts.log" &
+watcher=$!
+for _ in $(seq 1 600); do
+    grep -q "anger resolved (warning, calmed)" "$work/lines" && break
+    sleep 0.1
+done
+kill "$watcher"
+watcher=
+grep -q "anger firing (warning, rose): level 0" "$work/lines" && grep -q "anger resolved (warning, calmed)" "$work/lines" || {
+    cat "$work/lines" "$work/alerts.log" >&2
+    fail "watch_alerts.py does not tell people of the alert"
+}
 
 # The same call on streams that the server ends every second, at most.
 kill "$server"
@@ -57,7 +88,7 @@ PYTHONPATH=.python timeout 120 "$python" examples/python/stream_call.py src/cli/
     fail "the client did not go on with a call whose stream grew old: status $?"
 
 # The answers, looked at by Python because they are JSON.
-"$python" - "$work/answers" "$work/aged" <<'CHECK' || fail "the answers are not those of a call"
+"$python" - "$work/answers" "$work/aged" "$work/alerts" <<'CHECK' || fail "the answers are not those of a call"
 import json, sys
 
 answers = [json.loads(line) for line in open(sys.argv[1])]
@@ -82,5 +113,9 @@ heard = [[(event["sequence"], event["endSamples"], "emotion" in event) for event
     events, [answer["event"] for answer in aged if "event" in answer])]
 assert heard[0] == heard[1], "a call over several streams told other events"
 assert sum("acknowledgement" in answer for answer in aged) == 1, "the call began anew"
-print(f"Python client: acknowledgement, {len(events)} events ({len(scored)} with an emotion) and summary received")
+watched = [json.loads(line)["alert"] for line in open(sys.argv[3]) if "alert" in json.loads(line)]
+watched = [(entry["alert"]["alertId"], entry["alert"]["state"]) for entry in watched]
+told = [(answer["alert"]["alertId"], answer["alert"]["state"]) for answer in answers if "alert" in answer]
+assert watched == told, f"watched {watched}, told {told}"
+print(f"Python client: acknowledgement, {len(events)} events ({len(scored)} with an emotion) and summary received, {len(watched)} changes of alerts watched")
 CHECK
