@@ -114,10 +114,15 @@ pub enum Refusal {
         "the role is not set; set it to CUSTOMER, AGENT, SUPERVISOR or BOT, or set `policy.admit_unspecified = true` on the server"
     )]
     Unspecified,
+    /// All legs are machine voices.
+    #[error(
+        "no leg of this call may be analysed: a BOT never is; send the customer's leg with role CUSTOMER, or do not send the call"
+    )]
+    OnlyBots,
     /// All legs would be dropped.
     #[error(
         "no leg of this call may be analysed: the role is {roles} and the server's policy is {mode}; send the customer's leg with role \
-         CUSTOMER, or, for people at work, set `policy.mode` and `policy.attestation` on the server (BOT is never analysed)"
+         CUSTOMER, or, for people at work, set `policy.mode` and `policy.attestation` on the server"
     )]
     NothingToAnalyse {
         /// The legs' roles, one after another.
@@ -272,6 +277,9 @@ impl Policy {
         }
         if permits.iter().any(Result::is_ok) {
             return Ok(permits);
+        }
+        if !legs.is_empty() && legs.iter().all(|leg| leg.role == Role::Bot) {
+            return Err(Refusal::OnlyBots);
         }
         let roles = legs.iter().map(|leg| leg.role.as_str()).collect::<Vec<_>>().join(", ");
         Err(Refusal::NothingToAnalyse { roles, mode: self.mode })

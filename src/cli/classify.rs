@@ -22,6 +22,8 @@ use undertone::{
     },
 };
 
+use super::text;
+
 /// Says what is heard in recordings: one line a file, without a server.
 ///
 /// Whoever runs this decides to analyse these voices: no role or notice is asked for, unlike in a call.
@@ -75,7 +77,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let mut failed = 0;
     let mut output_open = true;
     for file in &files {
-        bar.set_message(file.display().to_string());
+        bar.set_message(text::name(&file.display().to_string()));
         match listener.hear(file) {
             Ok(result) if json => {
                 let line = serde_json::to_string(&result)?;
@@ -158,7 +160,8 @@ impl Listener {
             probabilities: judgement
                 .map(|judgement| manifest.labels.iter().cloned().zip(judgement.probabilities.iter().copied()).collect())
                 .unwrap_or_default(),
-            speech_seconds,
+            // As sums of shorter floats they would end in noise.
+            speech_seconds: (speech_seconds * 1e6).round() / 1e6,
             windows: tally.windows(),
         })
     }
@@ -184,8 +187,8 @@ fn table(heard: &[Heard], labels: &[String]) -> String {
     let titles = ["file", "label", "confidence"].into_iter().chain(labels.iter().map(String::as_str));
     table.set_header(titles.chain(["speech s", "windows"]));
     for row in heard {
-        let reason = row.not_scored_reason.map(|reason| format!("({})", super::text::words(&format!("{reason:?}"))));
-        let mut cells = vec![row.file.clone(), row.label.clone().or(reason).unwrap_or_default()];
+        let reason = row.not_scored_reason.map(|reason| format!("({})", text::words(&format!("{reason:?}"))));
+        let mut cells = vec![text::name(&row.file), row.label.clone().or(reason).unwrap_or_default()];
         cells.push(row.confidence.map(|confidence| format!("{confidence:.2}")).unwrap_or_default());
         cells.extend(
             labels.iter().map(|label| row.probabilities.get(label).map(|p| format!("{p:.2}")).unwrap_or_default()),

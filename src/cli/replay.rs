@@ -62,6 +62,9 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let Args { rules: path, scores, json } = args;
     let text = fs::read_to_string(&path).with_context(|| format!("cannot read the rules {}", path.display()))?;
     let rules = Rules::parse(&text).with_context(|| format!("cannot use the rules {}", path.display()))?;
+    if rules.rules.is_empty() {
+        super::complain(&anyhow::anyhow!("the rules {} hold no [[rule]]: nothing can fire", path.display()));
+    }
     let rules = Arc::new(rules);
     for path in &scores {
         replay(path, &rules, json)?;
@@ -91,6 +94,9 @@ fn replay(path: &Path, rules: &Arc<Rules>, json: bool) -> anyhow::Result<()> {
         });
         legs[index].heard.add(row).with_context(place)?;
         legs[index].tell(json)?;
+    }
+    if legs.is_empty() {
+        super::complain(&anyhow::anyhow!("the scores {shown} hold no row: there is nothing to replay"));
     }
     legs.into_iter().try_for_each(|leg| leg.end(json))
 }
@@ -132,6 +138,7 @@ impl<'a> Told<'a> {
 
     fn line(&self) -> String {
         let Self { file, leg, rule, state, at_seconds, reason, level, peak, .. } = self;
+        let file = super::text::name(file);
         let (severity, reason) = (self.severity.to_lowercase(), reason.to_lowercase().replace('_', " "));
         format!(
             "{file}  {leg}  {at_seconds:8.2} s  {rule} {state} ({severity}, {reason}): level {level:.2}, at most {peak:.2}"

@@ -122,6 +122,13 @@ pub(crate) fn summary(summary: &Summary, rate_hz: u32) -> Vec<String> {
     lines
 }
 
+/// A name on one line, whatever is in it.
+pub(crate) fn name(name: &str) -> String {
+    let shown =
+        |letter: char| if letter.is_control() { letter.escape_default().to_string() } else { letter.to_string() };
+    name.chars().map(shown).collect()
+}
+
 /// The name of an enum's variant as words: "too short" of "TooShort".
 pub(crate) fn words(variant: &str) -> String {
     let mut words = String::new();

@@ -27,7 +27,7 @@ fn word(verdict: &Verdict) -> &'static str {
         Verdict::Refuse(Refusal::NoNotice) => "no notice",
         Verdict::Refuse(Refusal::NoConsent) => "no consent",
         Verdict::Refuse(Refusal::ConsentRefused) => "refused",
-        Verdict::Refuse(Refusal::NothingToAnalyse { .. }) => "nothing",
+        Verdict::Refuse(Refusal::OnlyBots | Refusal::NothingToAnalyse { .. }) => "nothing",
     }
 }
 
@@ -109,6 +109,9 @@ fn a_call_is_refused_when_no_leg_may_be_analysed() {
     assert!(text.contains("AGENT") && text.contains("policy.mode") && text.contains("CUSTOMER"), "{text}");
     assert!(policy.judge_call(&[told(Role::Agent), told(Role::Bot)]).is_err());
     assert!(policy.judge_call(&[]).is_err());
+    // No mode would help.
+    let bot = policy.judge_call(&[told(Role::Bot)]).unwrap_err().to_string();
+    assert!(bot.contains("BOT never is") && !bot.contains("policy.mode"), "{bot}");
     assert_eq!(policy.judge_call(&[told(Role::Customer), told(Role::Mixed)]).unwrap_err(), Refusal::Mixed);
 }
 

@@ -58,6 +58,9 @@ pub(super) async fn read(alerts: &config::Alerts, models: &Registry) -> Result<R
         Err(source) => return Err(Error::Invalid { path, source }),
     };
     let labels = models.models().iter().flat_map(|model| model.manifest.labels.iter().map(String::as_str));
+    if rules.rules.is_empty() {
+        tracing::warn!(path = %path.display(), "the file of rules holds no [[rule]]: no alert will ever rise");
+    }
     match rules.check_emotions(labels) {
         Ok(()) => Ok(rules),
         Err(source) => Err(Error::Emotion { path, source }),

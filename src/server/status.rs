@@ -199,7 +199,7 @@ fn policy_subject(refusal: &Policy) -> &'static str {
     match refusal {
         Policy::NoNotice => "notice",
         Policy::ConsentRefused | Policy::NoConsent => "consent",
-        Policy::Mixed | Policy::Unspecified | Policy::NothingToAnalyse { .. } => "role",
+        Policy::Mixed | Policy::Unspecified | Policy::OnlyBots | Policy::NothingToAnalyse { .. } => "role",
     }
 }
 

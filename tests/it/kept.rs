@@ -139,7 +139,10 @@ async fn no_audio_and_no_telephone_number_is_kept() {
     let number = "+4930123456";
     let mut tagged = customer("c");
     tagged.tags = HashMap::from([("ani".to_owned(), number.to_owned())]);
-    for refused in [tagged, of_subject("c", number), of_subject("c", &format!("tel:{number}"))] {
+    let mut of_leg = customer("c");
+    of_leg.legs[0].leg_id = Some("tel:5550100".to_owned());
+    let by_subject = [of_subject("c", number), of_subject("c", &format!("tel:{number}"))];
+    for refused in by_subject.into_iter().chain([tagged, of_leg, customer(number)]) {
         let status = harness.spoken(refused, 0.1).await.refused(Code::InvalidArgument);
         assert!(status.message().contains("telephone number"), "{status:?}");
     }

@@ -47,6 +47,8 @@ fn classify_tells_the_fields_of_its_contract_and_keeps_every_window() {
     let (out, err) = ended(0, &output);
     assert_eq!(err, "");
     let [heard] = json_lines(&out).try_into().unwrap();
+    let seconds = heard["speech_seconds"].to_string();
+    assert!(seconds.len() <= "12.345678".len(), "{seconds}");
     assert!(heard["file"].as_str().unwrap().ends_with("call.wav"));
     assert!(heard["label"].is_string());
     assert!((20.0..54.0).contains(&heard["speech_seconds"].as_f64().unwrap()), "{heard}");
@@ -65,6 +67,62 @@ fn classify_tells_the_fields_of_its_contract_and_keeps_every_window() {
         values.sum::<f64>() / scored.len() as f64
     };
     assert!((mean("angry") - probabilities["angry"].as_f64().unwrap()).abs() < 1e-4);
+}
+
+#[test]
+fn classify_keeps_the_scores_of_all_files_though_nobody_reads_its_output() {
+    let dir = tempfile::tempdir().unwrap();
+    let clips = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/crema-d");
+    let clips: Vec<PathBuf> = fs::read_dir(clips).unwrap().map(|entry| entry.unwrap().path()).take(3).collect();
+    let classify = |out: Stdio, scores: &PathBuf| {
+        let mut command = undertone(&["classify", "--json", "--model"]);
+        command.arg(tiny()).arg("--scores").arg(scores).args(&clips).stdout(out).stderr(Stdio::piped());
+        command.spawn().unwrap()
+    };
+    let (read, unread) = (dir.path().join("read.jsonl"), dir.path().join("unread.jsonl"));
+    ended(0, &classify(Stdio::piped(), &read).wait_with_output().unwrap());
+    let mut command = classify(Stdio::piped(), &unread);
+    drop(command.stdout.take());
+    ended(0, &command.wait_with_output().unwrap());
+    assert_eq!(fs::read_to_string(unread).unwrap(), fs::read_to_string(read).unwrap());
+}
+
+#[test]
+fn a_name_takes_one_line_and_a_folder_is_no_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let odd = dir.path().join("two\nlines.wav");
+    fs::copy(call_wav(), &odd).unwrap();
+    let (out, _) = ended(0, &undertone(&["classify", "--model"]).arg(tiny()).arg(&odd).output().unwrap());
+    assert!(out.lines().count() == 2 && out.contains("two\\nlines.wav"), "{out}");
+    let (_, err) = ended(1, &undertone(&["classify", "--model"]).arg(tiny()).arg(dir.path()).output().unwrap());
+    assert!(err.contains("is a folder; name files, such as") && err.lines().count() == 1, "{err}");
+}
+
+#[test]
+fn more_channels_than_a_call_has_are_refused_whatever_is_said_of_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let three = dir.path().join("three.wav");
+    let spec =
+        hound::WavSpec { channels: 3, sample_rate: 8000, bits_per_sample: 16, sample_format: hound::SampleFormat::Int };
+    let mut writer = hound::WavWriter::create(&three, spec).unwrap();
+    (0..2400).for_each(|_| writer.write_sample(0_i16).unwrap());
+    writer.finalize().unwrap();
+    for roles in ["customer", "customer,agent,bot"] {
+        let mut command = undertone(&["call", "--to", "127.0.0.1:9", "--roles", roles]);
+        let (_, err) = ended(2, &command.arg(&three).output().unwrap());
+        assert!(err.contains("three.wav has 3 channels; a call has 1 or 2"), "{err}");
+    }
+}
+
+#[test]
+fn replay_says_that_there_is_nothing_to_replay() {
+    let dir = tempfile::tempdir().unwrap();
+    let (none, rules) = (dir.path().join("none"), PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("deploy/rules.toml"));
+    fs::write(&none, "").unwrap();
+    let (out, err) = ended(0, &undertone(&["replay"]).arg(&rules).arg(&none).output().unwrap());
+    assert!(out.is_empty() && err.lines().count() == 1 && err.contains("none hold no row"), "{err}");
+    let (out, err) = ended(0, &undertone(&["replay"]).arg(&none).arg(&none).output().unwrap());
+    assert!(out.is_empty() && err.lines().count() == 2 && err.contains("none hold no [[rule]]"), "{err}");
 }
 
 #[test]

@@ -85,6 +85,18 @@ fn rules_that_are_missing_or_wrong_are_told_with_their_line() {
     assert!(line.contains("furious") && line.contains("angry"), "{line}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn rules_of_which_there_are_none_are_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let (rules, log) = (dir.path().join("rules.toml"), dir.path().join("log"));
+    fs::write(&rules, "half_life_seconds = 3.0\n").unwrap();
+    let (program, ..) = Program::start_logging(&[("UNDERTONE_ALERTS__RULES", rules.to_str().unwrap())], &log);
+    program.signal("-TERM");
+    assert!(program.ended().await.success());
+    let told = fs::read_to_string(log).unwrap();
+    assert!(told.contains("no alert will ever rise") && told.contains("rules.toml"), "{told}");
+}
+
 #[test]
 fn a_missing_onnx_runtime_is_told() {
     let nowhere = Path::new("/nowhere/libonnxruntime.so");
@@ -109,8 +121,26 @@ fn a_port_in_use_is_told() {
 fn a_wrong_configuration_is_told_before_anything_is_loaded() {
     let line = complaint(undertone().args(["--model", "no/such/model"]).env("UNDERTONE_SESSION__MAX_LEGS", "0"));
     assert!(line.contains("session.max_legs"), "{line}");
-    let line = complaint(undertone().env("UNDERTONE_SESSION__MAXLEGS", "1"));
-    assert!(line.contains("maxlegs"), "{line}");
+    for (variable, value, told) in [
+        (
+            "UNDERTONE_SESSION__MAXLEGS",
+            "1",
+            "UNDERTONE_SESSION__MAXLEGS is not known; did you mean UNDERTONE_SESSION__MAX_LEGS?",
+        ),
+        (
+            "UNDERTONE_SESSION__MAX_LEGS",
+            "many",
+            "UNDERTONE_SESSION__MAX_LEGS is \"many\"; expected a whole number, 0 or more",
+        ),
+        (
+            "UNDERTONE_ADMIN",
+            "9600",
+            "UNDERTONE_ADMIN is 9600; expected an IP address and a port, such as \"127.0.0.1:50051\"",
+        ),
+    ] {
+        let line = complaint(Command::new(env!("CARGO_BIN_EXE_undertone")).arg("serve").env(variable, value));
+        assert_eq!(line, format!("undertone: {told}"));
+    }
 }
 
 #[test]

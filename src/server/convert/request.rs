@@ -28,8 +28,9 @@ const MAX_METHOD: usize = 64;
 
 /// What a call asks for.
 pub(in crate::server) fn call(config: proto::AnalyzeConfig) -> Result<Request, Problem> {
-    identifier("config.call_id", &config.call_id, MAX_CALL_ID)?;
+    // First, for a number is unwelcome for more than its characters.
     pseudonymous("config.call_id", &config.call_id)?;
+    identifier("config.call_id", &config.call_id, MAX_CALL_ID)?;
     let (encoding, sample_rate_hz, channels) = format("config.audio", config.audio.as_ref())?;
     tags("config.tags", &config.tags)?;
     let stride = stride(config.stride)?;
@@ -159,6 +160,7 @@ fn legs(legs: &[proto::Leg], channels: usize) -> Result<Vec<LegRequest>, Problem
         let field = |name| format!("config.legs[{index}].{name}");
         let role = role(&field("role"), leg.role)?;
         let leg_id = leg.leg_id.clone().unwrap_or_else(|| role.as_str().to_ascii_lowercase());
+        pseudonymous(&field("leg_id"), &leg_id)?;
         identifier(&field("leg_id"), &leg_id, MAX_LEG_ID)?;
         let subject = leg.subject.as_deref().unwrap_or("");
         length(&field("subject"), subject, 0..=MAX_SUBJECT)?;

@@ -167,8 +167,8 @@ pub(in crate::server) fn snooze(request: proto::SnoozeAlertRequest) -> Result<(S
 
 /// What is known of a call.
 pub(in crate::server) fn registration(request: proto::RegisterCallRequest) -> Result<Registration, Problem> {
-    call_id(&request.call_id)?;
     pseudonymous("call_id", &request.call_id)?;
+    call_id(&request.call_id)?;
     tags("tags", &request.tags)?;
     if request.legs.len() > MAX_REGISTERED_LEGS {
         let range = format!("{}; a call has at most {MAX_REGISTERED_LEGS} legs", request.legs.len());
@@ -286,7 +286,10 @@ fn roles(roles: &[i32]) -> Result<Vec<Role>, Problem> {
 fn registered_leg(index: usize, leg: proto::Leg) -> Result<RegisteredLeg, Problem> {
     let field = |name| format!("legs[{index}].{name}");
     let of_role = role(&field("role"), leg.role)?;
-    leg.leg_id.as_deref().map_or(Ok(()), |leg_id| identifier(&field("leg_id"), leg_id, MAX_LEG_ID))?;
+    if let Some(leg_id) = &leg.leg_id {
+        pseudonymous(&field("leg_id"), leg_id)?;
+        identifier(&field("leg_id"), leg_id, MAX_LEG_ID)?;
+    }
     let subject = leg.subject.filter(|subject| !subject.is_empty());
     if let Some(subject) = &subject {
         length(&field("subject"), subject, 1..=MAX_SUBJECT)?;
