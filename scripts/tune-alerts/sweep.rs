@@ -56,19 +56,25 @@ pub(crate) fn sweep(calls: &Path, scores: &Path) -> anyhow::Result<()> {
             for enter in
                 ["0.25", "0.30", "0.35", "0.40", "0.45", "0.50", "0.55", "0.60", "0.65", "0.70", "0.75", "0.80"]
             {
-                let rule =
-                    format!("half_life_seconds = {half_life}\nenter = {enter}\nmin_speech_seconds = {min_speech}\n");
-                let values = format!("{half_life} | {enter} | {min_speech}");
-                rows.push((values, table(&calls, &parse(&rule)?, "valid")));
+                for (usual, told) in [("", "–"), ("30", "30"), ("60", "60"), ("120", "120")] {
+                    let mut rule = format!(
+                        "half_life_seconds = {half_life}\nenter = {enter}\nmin_speech_seconds = {min_speech}\n"
+                    );
+                    if !usual.is_empty() {
+                        rule.push_str(&format!("usual_half_life_seconds = {usual}\n"));
+                    }
+                    let values = format!("{half_life} | {enter} | {min_speech} | {told}");
+                    rows.push((values, table(&calls, &parse(&rule)?, "valid")));
+                }
             }
         }
     }
     rows.sort_by_key(|(_, table)| std::cmp::Reverse(score(table)));
     print(&format!(
-        "| half-life s | enter | speech s | onsets told | resolved | false alerts an hour: {} |",
+        "| half-life s | enter | speech s | usual s | onsets told | resolved | false alerts an hour: {} |",
         names(", ")
     ));
-    print("|---|---|---|---|---|---|");
+    print("|---|---|---|---|---|---|---|");
     for (rule, table) in rows.iter().take(25) {
         print(&format!("| {rule} | {} |", brief(table)));
     }

@@ -7,6 +7,7 @@ use std::{
     sync::Arc,
 };
 
+use super::text;
 use anyhow::Context as _;
 use serde::Serialize;
 use undertone::decision::{
@@ -45,6 +46,8 @@ struct Told<'a> {
     /// Counts the leg's alerts from 1.
     alert: u64,
     level: f32,
+    /// Where the rule counts from.
+    usual: f32,
     peak: f32,
     evidence_start_seconds: f64,
     evidence_end_seconds: f64,
@@ -130,6 +133,7 @@ impl<'a> Told<'a> {
             reason: alert.reason.name(),
             alert: alert.number,
             level: evidence.level,
+            usual: evidence.usual,
             peak: evidence.peak,
             evidence_start_seconds: evidence.start.as_secs_f64(),
             evidence_end_seconds: evidence.end.as_secs_f64(),
@@ -137,11 +141,12 @@ impl<'a> Told<'a> {
     }
 
     fn line(&self) -> String {
-        let Self { file, leg, rule, state, at_seconds, reason, level, peak, .. } = self;
-        let file = super::text::name(file);
+        let Self { file, leg, rule, state, at_seconds, reason, level, usual, peak, .. } = self;
+        let file = text::name(file);
         let (severity, reason) = (self.severity.to_lowercase(), reason.to_lowercase().replace('_', " "));
+        let usually = text::usually(*usual);
         format!(
-            "{file}  {leg}  {at_seconds:8.2} s  {rule} {state} ({severity}, {reason}): level {level:.2}, at most {peak:.2}"
+            "{file}  {leg}  {at_seconds:8.2} s  {rule} {state} ({severity}, {reason}): level {level:.2}{usually}, at most {peak:.2}"
         )
     }
 }

@@ -63,16 +63,22 @@ pub(crate) fn alert(alert: &Alert) -> Vec<String> {
         vec![format!("{at:8.2} s  {}  ALERT {} {state} ({severity}, {reason}{by})", alert.leg_id, alert.rule)];
     if !evidence.scores.is_empty() {
         lines.push(format!(
-            "            {:.1} s to {:.1} s, {} windows: level {:.2}, at most {:.2} at {:.1} s",
+            "            {:.1} s to {:.1} s, {} windows: level {:.2}{}, at most {:.2} at {:.1} s",
             seconds(evidence.start_samples, rate_hz),
             seconds(evidence.end_samples, rate_hz),
             evidence.windows,
             evidence.level,
+            usually(evidence.usual_level),
             evidence.peak,
             seconds(evidence.peak_end_samples, rate_hz)
         ));
     }
     lines
+}
+
+/// The level that is usual for a party, where a rule counts from it.
+pub(crate) fn usually(level: f32) -> String {
+    if level > 0.0 { format!(" (usually {level:.2})") } else { String::new() }
 }
 
 /// How a leg stands.

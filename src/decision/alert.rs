@@ -119,6 +119,8 @@ pub struct Evidence {
     pub speech_ratio: f32,
     /// The smoothed probability of the rule's emotions, summed, now.
     pub level: f32,
+    /// The level from which the rule counts, where it fired: what is usual for the party; 0 for a rule that counts from none.
+    pub usual: f32,
     /// The highest it was.
     pub peak: f32,
     /// End of the window at which it was highest.
@@ -133,7 +135,7 @@ impl Evidence {
     /// Leaves nothing of what was heard.
     pub fn forget(&mut self) {
         self.scores.zeroize();
-        (self.level, self.peak, self.snr_db) = (0.0, 0.0, None);
+        (self.level, self.usual, self.peak, self.snr_db) = (0.0, 0.0, 0.0, None);
     }
 }
 

@@ -58,6 +58,10 @@ pub struct Rule {
     /// Speech after which a window counts half in the level. Default: 4.
     #[serde(default = "defaults::half_life_seconds")]
     pub half_life_seconds: f64,
+    /// Counts `enter` and `leave` from what is usual for the party: the level, averaged with this half-life of speech from 0 on, and
+    /// not while an alert is open. Left out: they are counted from 0.
+    #[serde(default)]
+    pub usual_half_life_seconds: Option<f64>,
     /// From this level on it may fire.
     pub enter: f64,
     /// Below this level it calms down; at most `enter`. Default: 0.6 of `enter`.

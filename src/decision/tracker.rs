@@ -12,6 +12,9 @@
 //! | FIRING, ACKNOWLEDGED, SNOOZED | below `leave` for `keep_firing_seconds` | INACTIVE, cooling down | RESOLVED, CALMED |
 //! | FIRING, ACKNOWLEDGED, SNOOZED | call's end, withdrawal, rule changed | INACTIVE | RESOLVED, with the reason |
 //!
+//! A rule may count its levels from the party's usual one (`usual_half_life_seconds`): what is at `enter` above it fires, what is below
+//! `leave` above it calms. The usual level begins at 0, is learnt slowly, and stands still while an alert is open.
+//!
 //! Whatever fires is resolved exactly once. Media time comes with every stride, scored or not, and stands still in a hold, so that
 //! nothing begins or ends there. Only a snooze runs on wall time; it goes on when its alert is resolved, and as long as it lasts
 //! nothing fires.
@@ -21,12 +24,16 @@ use std::{
     time::{Duration, Instant},
 };
 
+use zeroize::Zeroize as _;
+
 use super::{
-    alert::{Alert, Attribution, Evidence, Reason, Severity, Snooze, State},
+    alert::{Alert, Attribution, Reason, Severity, Snooze, State},
     rules::Rule,
     smooth::Average,
 };
+use run::Run;
 
+mod run;
 #[cfg(test)]
 mod tests;
 
@@ -63,6 +70,8 @@ pub(super) struct Tracker {
     /// The rule's emotions, as indices into the model's labels.
     emotions: Vec<usize>,
     average: Average,
+    /// The level that is usual for the party; 0 at the begin.
+    usual: f64,
     phase: Phase,
     /// Media time before which nothing may begin.
     not_before: Duration,
@@ -75,20 +84,6 @@ enum Phase {
     Inactive,
     Pending(Run),
     Open(Box<Open>),
-}
-
-/// Windows since the level was first at `enter`.
-#[derive(Debug, Clone)]
-struct Run {
-    start: Duration,
-    end: Duration,
-    windows: u32,
-    spoken_seconds: f64,
-    ratio_sum: f64,
-    peak: f64,
-    peak_at: Duration,
-    snr_sum: f64,
-    snr_windows: u32,
 }
 
 /// An alert that was told and is not resolved.
@@ -119,7 +114,8 @@ impl Tracker {
     /// `emotions` are the indices of the rule's emotions among `labels` labels.
     pub(super) fn new(rule: Arc<Rule>, emotions: Vec<usize>, labels: usize) -> Self {
         let average = Average::new(labels, rule.half_life_seconds);
-        Self { average, emotions, phase: Phase::Inactive, not_before: Duration::ZERO, snoozed_until: None, rule }
+        let (phase, not_before) = (Phase::Inactive, Duration::ZERO);
+        Self { average, usual: 0.0, emotions, phase, not_before, snoozed_until: None, rule }
     }
 
     pub(super) fn rule(&self) -> &Arc<Rule> {
@@ -154,6 +150,19 @@ impl Tracker {
         self.average.sum_of(&self.emotions)
     }
 
+    /// The level from which the rule counts; 0 where it counts from none.
+    fn usual(&self) -> f64 {
+        if self.rule.usual_half_life_seconds.is_some() { self.usual } else { 0.0 }
+    }
+
+    /// Learns from a window what is usual.
+    fn learn(&mut self, heard: &Heard<'_>) {
+        let Some(half_life_seconds) = self.rule.usual_half_life_seconds else { return };
+        let kept = (-heard.spoken_seconds / half_life_seconds).exp2();
+        let level: f64 = self.emotions.iter().map(|&emotion| f64::from(heard.probabilities[emotion])).sum();
+        self.usual = kept * self.usual + (1.0 - kept) * level;
+    }
+
     /// Takes the next stride in. `number` gives an alert that begins its number.
     pub(super) fn beat(&mut self, beat: &Beat<'_>, number: impl FnOnce() -> u64) -> Option<Alert> {
         // A window that adds no speech says nothing new.
@@ -162,16 +171,19 @@ impl Tracker {
             self.average.add(heard.probabilities, heard.spoken_seconds);
         }
         let level = self.level();
+        let excess = level - self.usual();
         match &mut self.phase {
             Phase::Inactive | Phase::Pending(_) => {
-                self.rise(beat, heard?, level);
+                let heard = heard?;
+                self.rise(beat, heard, level);
+                self.learn(&heard);
                 self.fire(beat, number)
             }
             Phase::Open(open) => {
                 if let Some(heard) = heard {
                     open.run.add(beat, &heard, level);
                 }
-                if level >= self.rule.leave() {
+                if excess >= self.rule.leave() {
                     open.calm_since = None;
                 } else if beat.media.saturating_sub(*open.calm_since.get_or_insert(beat.media))
                     >= seconds(self.rule.keep_firing_seconds)
@@ -180,7 +192,7 @@ impl Tracker {
                     return self.resolve(Reason::Calmed, beat.end);
                 }
                 let lasts = beat.media.saturating_sub(open.fired) >= seconds(self.rule.critical_after_seconds);
-                let loud = heard.is_some() && level >= self.rule.enter;
+                let loud = heard.is_some() && excess >= self.rule.enter;
                 if loud
                     && lasts
                     && open.severity == Severity::Warning
@@ -200,7 +212,7 @@ impl Tracker {
         let quiet = self.snoozed_until.is_some()
             || beat.media < self.not_before
             || beat.media < seconds(self.rule.grace_seconds);
-        if quiet || level < self.rule.enter {
+        if quiet || level - self.usual() < self.rule.enter {
             self.phase = Phase::Inactive;
             return;
         }
@@ -276,8 +288,9 @@ impl Tracker {
     /// Forgets what was heard; an alert that is open stays so, without scores.
     pub(super) fn purge(&mut self) {
         self.average.purge();
+        self.usual.zeroize();
         if let Phase::Open(open) = &mut self.phase {
-            (open.run.peak, open.run.snr_sum, open.run.snr_windows) = (0.0, 0.0, 0);
+            open.run.forget();
         }
     }
 
@@ -297,7 +310,7 @@ impl Tracker {
 
     /// The next change of the open alert.
     fn tell(&mut self, change: Change) -> Option<Alert> {
-        let level = self.level();
+        let (level, usual) = (single(self.level()), single(self.usual()));
         let Phase::Open(open) = &mut self.phase else { return None };
         open.revision += 1;
         let Change { state, reason, at, by, snoozed_for } = change;
@@ -313,7 +326,7 @@ impl Tracker {
             at,
             by,
             snoozed_for,
-            evidence: open.run.evidence(single(level), scores),
+            evidence: open.run.evidence(level, usual, scores),
         })
     }
 }
@@ -321,51 +334,6 @@ impl Tracker {
 impl Change {
     fn new(state: State, reason: Reason, at: Duration) -> Self {
         Self { state, reason, at, by: None, snoozed_for: None }
-    }
-}
-
-impl Run {
-    fn new(beat: &Beat<'_>) -> Self {
-        Self {
-            start: beat.start,
-            end: beat.end,
-            windows: 0,
-            spoken_seconds: 0.0,
-            ratio_sum: 0.0,
-            peak: 0.0,
-            peak_at: beat.end,
-            snr_sum: 0.0,
-            snr_windows: 0,
-        }
-    }
-
-    fn add(&mut self, beat: &Beat<'_>, heard: &Heard<'_>, level: f64) {
-        self.end = beat.end;
-        self.windows += 1;
-        self.spoken_seconds += heard.spoken_seconds;
-        self.ratio_sum += f64::from(heard.speech_ratio);
-        if level > self.peak {
-            (self.peak, self.peak_at) = (level, beat.end);
-        }
-        if let Some(snr_db) = heard.snr_db {
-            self.snr_sum += f64::from(snr_db);
-            self.snr_windows += 1;
-        }
-    }
-
-    fn evidence(&self, level: f32, scores: Vec<f32>) -> Evidence {
-        Evidence {
-            start: self.start,
-            end: self.end,
-            windows: self.windows,
-            speech: seconds(self.spoken_seconds),
-            speech_ratio: single(self.ratio_sum / f64::from(self.windows.max(1))),
-            level,
-            peak: single(self.peak),
-            peak_at: self.peak_at,
-            scores,
-            snr_db: (self.snr_windows > 0).then(|| single(self.snr_sum / f64::from(self.snr_windows))),
-        }
     }
 }
 

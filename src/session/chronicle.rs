@@ -109,6 +109,7 @@ impl Chronicle {
             speech_seconds: change.evidence.speech.as_secs_f64(),
             speech_ratio: change.evidence.speech_ratio,
             level: change.evidence.level,
+            usual: change.evidence.usual,
             peak: change.evidence.peak,
             peak_end_samples: samples(change.evidence.peak_at),
             scores: labels.cloned().zip(change.evidence.scores.iter().copied()).collect(),

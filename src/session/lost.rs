@@ -208,6 +208,7 @@ mod tests {
             speech_seconds: 1.0,
             speech_ratio: 1.0,
             level: 0.6,
+            usual: 0.0,
             peak: 0.6,
             peak_end_samples: 8000,
             scores: Vec::new(),

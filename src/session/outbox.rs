@@ -140,6 +140,7 @@ mod tests {
             speech: at,
             speech_ratio: 0.0,
             level: 0.0,
+            usual: 0.0,
             peak: 0.0,
             peak_at: at,
             scores: Vec::new(),

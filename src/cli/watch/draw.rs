@@ -210,9 +210,10 @@ fn evidence_of(alert: &Alert) -> Vec<Line<'static>> {
     }
     let snr = evidence.snr_db.map_or_else(String::new, |snr| format!(", {snr:.0} dB over noise"));
     lines.push(Line::from(format!(
-        " level {:.2} {}  at most {:.2} at {}; speech {:.0} %{snr}",
+        " level {:.2} {}{}  at most {:.2} at {}; speech {:.0} %{snr}",
         evidence.level,
         text::bar_of(evidence.level, BAR),
+        text::usually(evidence.usual_level),
         evidence.peak,
         at(evidence.peak_end_samples),
         evidence.speech_ratio * 100.0

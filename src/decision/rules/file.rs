@@ -83,6 +83,9 @@ fn check(rule: &Rule) -> Result<(), Fault> {
         return Err(fault("tags", "has an empty key or value"));
     }
     positive("half_life_seconds", rule.half_life_seconds)?;
+    if let Some(usual) = rule.usual_half_life_seconds {
+        positive("usual_half_life_seconds", usual)?;
+    }
     probability("enter", rule.enter)?;
     if let Some(leave) = rule.leave {
         probability("leave", leave)?;
@@ -178,6 +181,7 @@ mod tests {
             (second("emotions = ['sad']\nenter = 0.5\nmin_windows = 0"), 10, "min_windows"),
             (second("emotions = ['sad']\nenter = 0.5\ncool_down_seconds = -1"), 10, "cool_down_seconds"),
             (second("emotions = ['sad']\nenter = 0.5\nhalf_life_seconds = nan"), 10, "half_life_seconds"),
+            (second("emotions = ['sad']\nenter = 0.5\nusual_half_life_seconds = 0.0"), 10, "usual_half_life_seconds"),
             (second("emotions = ['sad']\nenter = 0.5\nroles = ['BOSS']"), 10, "BOSS"),
             (second("emotions = ['sad']"), 6, "enter"),
             (format!("{ANGER}{ANGER}"), 6, "another rule"),

@@ -17,6 +17,24 @@ fn prompt(values: &str) -> Tracker {
     Tracker::new(rule(&format!("half_life_seconds = 0.1\ngrace_seconds = 0.0\n{values}")), vec![0], 1)
 }
 
+/// What is usual, as its definition says it: learnt from 0 on while nothing is open, by the rules that count from it.
+struct Usual {
+    half_life_seconds: Option<f64>,
+    level: f64,
+}
+
+impl Usual {
+    fn new(rule: &Rule) -> Self {
+        Self { half_life_seconds: rule.usual_half_life_seconds, level: 0.0 }
+    }
+
+    fn learn(&mut self, angry: f32, spoken_seconds: f64) {
+        if let Some(half_life_seconds) = self.half_life_seconds {
+            self.level += (f64::from(angry) - self.level) * (1.0 - (-spoken_seconds / half_life_seconds).exp2());
+        }
+    }
+}
+
 /// Windows of half a second of speech, one after another, from `start` on.
 struct Stream {
     tracker: Tracker,
@@ -118,6 +136,28 @@ fn between_leave_and_enter_it_goes_on() {
 }
 
 #[test]
+fn levels_are_counted_from_what_is_usual_for_the_party() {
+    let counts = "usual_half_life_seconds = 30.0\nkeep_firing_seconds = 2.0\ncool_down_seconds = 0.0";
+    // Always at 0.55: high against nothing known, so it fires at the begin; never calm, so it goes on.
+    let mut always = Stream::new(prompt(counts));
+    always.hear(0.55, 400);
+    assert_eq!(always.told(), [(Reason::Rose, 1.5), (Reason::Lasted, 31.5)]);
+    // At 0.4 for minutes, then at 0.8: not 0.5 above what is usual by now. At 0.95 it is.
+    let mut livelier = Stream::new(prompt(counts));
+    livelier.hear(0.4, 400).hear(0.8, 3);
+    assert_eq!(livelier.told(), []);
+    livelier.hear(0.4, 100).hear(0.95, 3);
+    let evidence = livelier.told[0].evidence.clone();
+    assert!((evidence.level - 0.95).abs() < 0.01 && (evidence.usual - 0.4).abs() < 0.05, "{evidence:?}");
+    assert_eq!(livelier.told(), [(Reason::Rose, 254.5 - 1.5)]);
+    // Back to what is usual: calm, though above `leave` counted from 0. What was heard meanwhile is not usual.
+    let usual = livelier.tracker.usual();
+    livelier.hear(0.95, 100).hear(0.4, 5);
+    assert_eq!(livelier.told().last().unwrap().0, Reason::Calmed);
+    assert_eq!(livelier.tracker.usual(), usual);
+}
+
+#[test]
 fn silence_neither_fires_nor_makes_critical_but_lets_the_quiet_pass() {
     let mut stream = Stream::new(prompt("min_speech_seconds = 2.0\nkeep_firing_seconds = 3.0"));
     stream.hear(0.9, 3).silence(100);
@@ -209,10 +249,13 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 
 fn any_rule() -> impl Strategy<Value = Arc<Rule>> {
     let seconds = || prop_oneof![Just(0.0), 0.0_f64..30.0];
-    (0.1_f64..8.0, 0.0_f64..4.0, 1_u32..6, seconds(), seconds(), seconds(), seconds()).prop_map(
-        |(half_life, speech, windows, keep, cool, critical, grace)| {
+    let usual = prop::option::of(1.0_f64..100.0)
+        .prop_map(|usual| usual.map_or_else(String::new, |usual| format!("usual_half_life_seconds = {usual:?}\n")));
+    (0.1_f64..8.0, usual, 0.0_f64..4.0, 1_u32..6, seconds(), seconds(), seconds(), seconds()).prop_map(
+        |(half_life, usual, speech, windows, keep, cool, critical, grace)| {
             rule(&format!(
-                "half_life_seconds = {half_life:?}\nmin_speech_seconds = {speech:?}\nmin_windows = {windows}\n\
+                "{usual}\
+                 half_life_seconds = {half_life:?}\nmin_speech_seconds = {speech:?}\nmin_windows = {windows}\n\
                  keep_firing_seconds = {keep:?}\ncool_down_seconds = {cool:?}\ncritical_after_seconds = {critical:?}\n\
                  grace_seconds = {grace:?}"
             ))
@@ -228,7 +271,7 @@ proptest! {
     fn whatever_is_heard_alerts_keep_their_rules(rule in any_rule(), steps in steps()) {
         let begin = Instant::now();
         let mut stream = Stream::new(Tracker::new(Arc::clone(&rule), vec![0], 1));
-        let mut average = Average::new(1, rule.half_life_seconds);
+        let (mut average, mut usual) = (Average::new(1, rule.half_life_seconds), Usual::new(&rule));
         // Levels since the last below `enter`, and since when the level was below `leave`.
         let (mut high, mut calm_since): ((u32, f64), Option<Duration>) = ((0, 0.0), None);
         let mut snoozed_until = Duration::ZERO;
@@ -255,15 +298,19 @@ proptest! {
                 Step::Silence { seconds } => stream.beat(Duration::from_secs_f64(seconds), None),
                 Step::Window { angry, spoken_seconds } => {
                     average.add(&[angry], spoken_seconds);
+                    let open = stream.tracker.open_number().is_some();
                     stream.beat(STRIDE, Some((angry, spoken_seconds)));
                     if spoken_seconds > 0.0 {
-                        let level = average.sum_of(&[0]);
+                        let level = average.sum_of(&[0]) - usual.level;
                         let quiet = level < rule.enter || stream.at < seconds(rule.grace_seconds);
                         high = if quiet { (0, 0.0) } else { (high.0 + 1, high.1 + spoken_seconds) };
+                        if !open {
+                            usual.learn(angry, spoken_seconds);
+                        }
                     }
                 }
             }
-            if average.sum_of(&[0]) >= rule.leave() {
+            if average.sum_of(&[0]) - usual.level >= rule.leave() {
                 calm_since = None;
             } else {
                 calm_since.get_or_insert(stream.at);
@@ -281,7 +328,7 @@ proptest! {
                     }
                     Reason::Lasted => {
                         prop_assert!(stream.at - alert.fired_at >= seconds(rule.critical_after_seconds));
-                        prop_assert!(high.0 > 0 || f64::from(alert.evidence.level) >= rule.enter - 1e-6);
+                        prop_assert!(high.0 > 0 || f64::from(alert.evidence.level - alert.evidence.usual) >= rule.enter - 1e-6);
                         prop_assert!(stream.at >= snoozed_until, "{alert:?} while snoozed");
                     }
                     Reason::Calmed => {

@@ -68,6 +68,9 @@ pub struct Evidence {
     pub speech_ratio: f32,
     /// The smoothed probability of the rule's emotions, summed, now.
     pub level: f32,
+    /// The level from which the rule counts: what is usual for the party. 0 for a rule that counts from none.
+    #[serde(default)]
+    pub usual: f32,
     /// The highest it was.
     pub peak: f32,
     /// End of the window at which it was highest.
@@ -89,6 +92,7 @@ impl Drop for Evidence {
     fn drop(&mut self) {
         self.scores.iter_mut().for_each(|(_, score)| score.zeroize());
         self.level.zeroize();
+        self.usual.zeroize();
         self.peak.zeroize();
     }
 }

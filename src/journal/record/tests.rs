@@ -58,6 +58,7 @@ fn of_all_kinds() -> Vec<Record> {
         speech_seconds: 1.5,
         speech_ratio: 0.5,
         level: 0.61,
+        usual: 0.125,
         peak: 0.7,
         peak_end_samples: 20_000,
         scores: vec![(text("angry"), 0.61), (text("sad"), 0.39)],

@@ -59,6 +59,7 @@ fn evidence(kept: &Evidence, sample_rate_hz: u32) -> proto::Evidence {
         speech: Some(seconds(kept.speech_seconds)),
         speech_ratio: kept.speech_ratio,
         level: kept.level,
+        usual_level: kept.usual,
         peak: kept.peak,
         peak_end_samples: count(kept.peak_end_samples),
         scores: kept.scores.iter().map(score).collect(),

@@ -211,6 +211,7 @@ fn evidence(evidence: &Evidence, call: &Acknowledgement) -> proto::Evidence {
         speech: Some(duration(evidence.speech)),
         speech_ratio: evidence.speech_ratio,
         level: evidence.level,
+        usual_level: evidence.usual,
         peak: evidence.peak,
         peak_end_samples: samples(evidence.peak_at, call),
         scores: call.model.manifest.labels.iter().zip(&evidence.scores).map(score).collect(),

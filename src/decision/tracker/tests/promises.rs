@@ -6,6 +6,7 @@ use super::*;
 struct Expected {
     rule: Arc<Rule>,
     average: Average,
+    usual: Usual,
     /// Windows and speech at `enter` or above, since the last that was not, or was in the way of grace, cool-down or snooze.
     held: (u32, f64),
     open: bool,
@@ -17,8 +18,8 @@ struct Expected {
 impl Expected {
     fn new(rule: Arc<Rule>) -> Self {
         let average = Average::new(1, rule.half_life_seconds);
-        let cool_until = Duration::ZERO;
-        Self { rule, average, held: (0, 0.0), open: false, calm_since: None, cool_until, snoozed_until: None }
+        let (cool_until, usual) = (Duration::ZERO, Usual::new(&rule));
+        Self { rule, average, usual, held: (0, 0.0), open: false, calm_since: None, cool_until, snoozed_until: None }
     }
 
     /// Whether an alert must rise, or be resolved, at this beat, and otherwise must not.
@@ -27,7 +28,7 @@ impl Expected {
         if let Some((angry, spoken_seconds)) = heard {
             self.average.add(&[angry], spoken_seconds);
         }
-        let level = self.average.sum_of(&[0]);
+        let level = self.average.sum_of(&[0]) - self.usual.level;
         if self.open {
             if level >= self.rule.leave() {
                 self.calm_since = None;
@@ -41,7 +42,8 @@ impl Expected {
             (self.held, self.cool_until) = ((0, 0.0), at + seconds(self.rule.cool_down_seconds));
             return Some(Reason::Calmed);
         }
-        let (_, spoken_seconds) = heard?;
+        let (angry, spoken_seconds) = heard?;
+        self.usual.learn(angry, spoken_seconds);
         let blocked = at < seconds(self.rule.grace_seconds) || at < self.cool_until || self.snoozed_until.is_some();
         if blocked || level < self.rule.enter {
             self.held = (0, 0.0);

@@ -67,6 +67,7 @@ fn entry(sequence: u64, alert_id: &str, at: SystemTime) -> Entry {
         speech_seconds: 1.0,
         speech_ratio: 1.0,
         level: 0.5,
+        usual: 0.0,
         peak: 0.5,
         peak_end_samples: 8000,
         scores: Vec::new(),
