@@ -6,7 +6,9 @@ pub mod codec;
 pub mod file;
 pub mod gate;
 pub mod label;
+pub(crate) mod lanes;
 pub mod level;
+pub(crate) mod power;
 pub mod resample;
 mod riff;
 

@@ -9,13 +9,13 @@ use pulp::Arch;
 
 use super::{
     frame::CROSSING_THRESHOLD,
-    lanes::largest,
     raw::RawFrame,
     thesis154::{
         CHROMA_AT, CROSSINGS_AT, FRAME_SAMPLES, LEAST_POWER, MEL, MEL_AT, MFCC, PEAK_OFFSET, RAW_CHROMA_AT,
         RAW_CROSSINGS_AT, RAW_PEAK_AT, TOP_DB, VALUES,
     },
 };
+use crate::audio::lanes::largest;
 
 /// Row length of the cosine matrix: a multiple of the vector width.
 const LANES: usize = 16;

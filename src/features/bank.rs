@@ -1,6 +1,6 @@
 //! Power spectrum → bands: triangles that overlap their neighbours' halves, so that most weights are 0 and few of those are kept.
 
-use super::lanes::{LANES, dot};
+use crate::audio::lanes::{LANES, dot};
 
 /// Filters whose weights lie side by side, each filled up with 0 to a whole group of lanes.
 pub(super) struct Bank {

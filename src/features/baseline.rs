@@ -13,7 +13,8 @@
 use pulp::Arch;
 use zeroize::Zeroize;
 
-use super::{lanes::largest, logmel8k::Options};
+use super::logmel8k::Options;
+use crate::audio::lanes::largest;
 
 /// Nepers of power a dB.
 const PER_DB: f32 = std::f32::consts::LN_10 / 10.0;

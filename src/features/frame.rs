@@ -8,10 +8,10 @@
 //! known yet. So crossings are counted as for a peak of 4, and what a lower peak changes is told as [`Frame::faint`]. Such samples
 //! are rare: the last ringing of a resampler after digital silence.
 
-use super::{
-    lanes::{LANES, largest},
-    thesis154::{FRAME_SAMPLES, HOP_SAMPLES},
-};
+use zeroize::Zeroizing;
+
+use super::thesis154::{FRAME_SAMPLES, HOP_SAMPLES};
+use crate::audio::lanes::{LANES, largest};
 
 /// Samples no further from 0 than this part of the peak count as 0, which is positive.
 pub(super) const CROSSING_THRESHOLD: f32 = 1e-10;
@@ -39,7 +39,7 @@ pub(super) struct Frame<'a> {
 
 /// Cuts a stream into frames.
 pub(super) struct Framer {
-    samples: Vec<f32>,
+    samples: Zeroizing<Vec<f32>>,
     filled: usize,
     /// Of each whole hop in `samples`, oldest first, and of the one under way.
     hops: [Hop; HOPS],
@@ -74,7 +74,7 @@ impl Frame<'_> {
 impl Framer {
     pub(super) fn new() -> Self {
         Self {
-            samples: vec![0.0; FRAME_SAMPLES],
+            samples: Zeroizing::new(vec![0.0; FRAME_SAMPLES]),
             filled: FRAME_SAMPLES / 2,
             hops: Default::default(),
             current: Hop::default(),

@@ -16,12 +16,10 @@ use pulp::{Arch, Simd, WithSimd};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::{
-    Error,
-    bank::Bank,
+use super::{Error, bank::Bank, raw::RawFrame};
+use crate::audio::{
     lanes::ln_in_place,
     power::{Buffers, PowerSpectrum},
-    raw::RawFrame,
 };
 
 #[cfg(test)]

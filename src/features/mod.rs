@@ -25,7 +25,6 @@ mod chroma;
 mod frame;
 #[cfg(test)]
 mod golden;
-mod lanes;
 pub mod listen;
 pub mod logmel8k;
 mod mel;
@@ -33,7 +32,6 @@ pub mod memory;
 pub mod normalize;
 pub mod offline;
 pub mod pipeline;
-mod power;
 mod raw;
 mod spectrum;
 pub mod thesis154;

@@ -10,10 +10,8 @@ use std::{
 
 use realfft::{RealFftPlanner, RealToComplex, num_complex::Complex64};
 
-use super::{
-    power::{Buffers, PowerSpectrum},
-    thesis154::{BINS, FRAME_SAMPLES},
-};
+use super::thesis154::{BINS, FRAME_SAMPLES};
+use crate::audio::power::{Buffers, PowerSpectrum};
 
 /// Puts the power in each of a frame's 1,025 bins; what is behind them stays as it is.
 pub(super) type Power = fn(frame: &[f32], power: &mut [f32]);

@@ -9,14 +9,16 @@ use std::{
 use pulp::{Arch, Simd, WithSimd};
 
 use super::{CHROMA, MEL};
-use crate::features::{
-    bank::Bank,
-    chroma::ChromaBank,
-    frame::{Frame, Framer},
-    lanes::ln_in_place,
-    mel,
-    raw::RawFrame,
-    spectrum::Power,
+use crate::{
+    audio::lanes::ln_in_place,
+    features::{
+        bank::Bank,
+        chroma::ChromaBank,
+        frame::{Frame, Framer},
+        mel,
+        raw::RawFrame,
+        spectrum::Power,
+    },
 };
 
 /// Values a raw frame.

@@ -1,6 +1,8 @@
 //! Samples → power spectrum in f32: a window, then a complex FFT of half as many points over pairs of samples, from which the real
 //! signal's bins are told apart (W. Press et al., Numerical Recipes, "FFT of Single Real Function").
 //!
+//! What is left of a frame in the buffers is wiped before the next, so that nothing of a leg stays behind in its thread.
+//!
 //! It is what realfft does, but gives powers instead of bins and does the telling apart with vector instructions: that was a fifth
 //! of what a second of call costs.
 
@@ -10,7 +12,7 @@ use pulp::{Arch, Simd, WithSimd};
 use rustfft::{Fft, FftPlanner, num_complex::Complex32};
 
 /// Window and plan, to be shared.
-pub(super) struct PowerSpectrum {
+pub(crate) struct PowerSpectrum {
     window: Vec<f32>,
     /// Of half the points.
     fft: Arc<dyn Fft<f32>>,
@@ -18,9 +20,9 @@ pub(super) struct PowerSpectrum {
     twiddles: Planes,
 }
 
-/// What one spectrum is computed in. A thread has one for all its legs: a thousand would drive each other out of the caches.
+/// What one spectrum is computed in, all 0 between two. A thread has one for all its legs: a thousand would drive each other out of the caches.
 #[derive(Default)]
-pub(super) struct Buffers {
+pub(crate) struct Buffers {
     packed: Vec<Complex32>,
     scratch: Vec<Complex32>,
     bins: Planes,
@@ -53,7 +55,7 @@ struct TellApart<'a> {
 impl PowerSpectrum {
     /// For frames as long as the window, with silence behind to an even number of points.
     #[expect(clippy::cast_possible_truncation, reason = "applied in f32")]
-    pub(super) fn new(window: Vec<f32>, points: usize) -> Self {
+    pub(crate) fn new(window: Vec<f32>, points: usize) -> Self {
         let half = points / 2;
         let angle = |k: usize| -2.0 * PI * k as f64 / points as f64;
         let twiddles = Planes {
@@ -64,7 +66,7 @@ impl PowerSpectrum {
     }
 
     /// The power in each of the frame's `points / 2 + 1` bins; what is behind them stays as it is.
-    pub(super) fn power(&self, frame: &[f32], buffers: &mut Buffers, power: &mut [f32]) {
+    pub(crate) fn power(&self, frame: &[f32], buffers: &mut Buffers, power: &mut [f32]) {
         let half = self.fft.len();
         let Buffers { packed, scratch, bins, high } = buffers;
         // No cost while all frames of a thread are of one length.
@@ -77,6 +79,19 @@ impl PowerSpectrum {
         arch.dispatch(Pack { frame, window: &self.window, packed });
         self.fft.process_with_scratch(packed, scratch);
         arch.dispatch(TellApart { packed, bins, twiddles: &self.twiddles, high, power: &mut power[..=half] });
+        buffers.wipe();
+    }
+}
+
+impl Buffers {
+    /// Stores to memory that outlives the call are not left out, and cost less than volatile ones.
+    fn wipe(&mut self) {
+        let Self { packed, scratch, bins, high } = self;
+        packed.fill(Complex32::ZERO);
+        scratch.fill(Complex32::ZERO);
+        bins.re.fill(0.0);
+        bins.im.fill(0.0);
+        high.fill(0.0);
     }
 }
 
@@ -138,6 +153,17 @@ mod tests {
     use realfft::RealFftPlanner;
 
     use super::*;
+
+    #[test]
+    fn nothing_of_a_frame_stays_in_the_buffers() {
+        let (mut buffers, mut power) = (Buffers::default(), vec![0.0; 257]);
+        PowerSpectrum::new(vec![1.0; 512], 512).power(&[0.5; 512], &mut buffers, &mut power);
+        assert!(power[0] > 0.0);
+        let Buffers { packed, scratch, bins, high } = buffers;
+        assert_eq!((packed.len(), bins.re.len(), bins.im.len(), high.len()), (256, 256, 256, 128));
+        assert!([packed, scratch].concat().iter().all(|number| *number == Complex32::ZERO));
+        assert!([bins.re, bins.im, high].concat().iter().all(|number| *number == 0.0));
+    }
 
     #[test]
     fn powers_are_those_of_a_real_fft_in_f64() {

@@ -4,11 +4,11 @@
 //! the bit with all of them. Called within [`pulp::Arch::dispatch`], these use the best the processor has.
 
 /// Partial sums of what is short.
-pub(super) const LANES: usize = 8;
+pub(crate) const LANES: usize = 8;
 
 /// Sum of products over whole groups of `N`, in `N` partial sums; what is beyond the shorter slice's last group is left out.
 #[inline(always)]
-pub(super) fn dot<const N: usize>(left: &[f32], right: &[f32]) -> f32 {
+pub(crate) fn dot<const N: usize>(left: &[f32], right: &[f32]) -> f32 {
     let mut sums = [0.0_f32; N];
     for (left, right) in left.as_chunks::<N>().0.iter().zip(right.as_chunks::<N>().0) {
         for lane in 0..N {
@@ -29,7 +29,7 @@ pub(super) fn dot<const N: usize>(left: &[f32], right: &[f32]) -> f32 {
 
 /// The largest of these and `least`; what is no number does not count.
 #[inline(always)]
-pub(super) fn largest(values: impl Iterator<Item = [f32; LANES]>, least: f32) -> f32 {
+pub(crate) fn largest(values: impl Iterator<Item = [f32; LANES]>, least: f32) -> f32 {
     let mut most = [least; LANES];
     for values in values {
         for lane in 0..LANES {
@@ -43,7 +43,7 @@ pub(super) fn largest(values: impl Iterator<Item = [f32; LANES]>, least: f32) ->
 ///
 /// The polynomial is that of Cephes' `logf` (S. Moshier, 1992).
 #[inline(always)]
-pub(super) fn ln_in_place(values: &mut [f32]) {
+pub(crate) fn ln_in_place(values: &mut [f32]) {
     for value in values {
         *value = ln(*value);
     }
