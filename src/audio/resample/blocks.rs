@@ -47,7 +47,7 @@ thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
 
-/// Buffers of one conversion, as long as the largest plan needs them.
+/// Buffers of one conversion, as long as the largest plan needs them. All 0 between two, so that nothing of a stream stays behind in its thread.
 #[derive(Default)]
 struct Scratch {
     samples: Vec<f32>,
@@ -101,7 +101,17 @@ impl Blocks {
                 out.extend(block.iter().zip(overlap.iter()).map(|(sample, overlap)| sample + overlap));
             }
             overlap.copy_from_slice(ringing);
+            scratch.wipe();
         });
+    }
+}
+
+impl Scratch {
+    /// Stores to memory that outlives the call are not left out, and cost less than volatile ones.
+    fn wipe(&mut self) {
+        self.samples.fill(0.0);
+        self.bins.fill(Complex32::ZERO);
+        self.work.fill(Complex32::ZERO);
     }
 }
 
@@ -216,6 +226,18 @@ mod tests {
                 assert!((actual - expected).abs() < 1e-5, "{block_in} to {block_out}: {actual} and {expected}");
             }
         }
+    }
+
+    #[test]
+    fn nothing_of_a_block_stays_in_the_buffers() {
+        let mut blocks = Blocks::new(160, 441);
+        let mut out = Vec::new();
+        blocks.push(&[0.5; 400], &mut out);
+        assert!(out.iter().any(|sample| *sample != 0.0));
+        SCRATCH.with_borrow(|scratch| {
+            assert!(scratch.samples.len() >= 882 && scratch.samples.iter().all(|sample| *sample == 0.0));
+            assert!(scratch.bins.iter().chain(&scratch.work).all(|number| *number == Complex32::ZERO));
+        });
     }
 
     #[test]
