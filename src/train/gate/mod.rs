@@ -14,6 +14,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 mod fit;
+mod lean;
 mod line;
 mod scene;
 mod sing;
@@ -24,12 +25,13 @@ mod tests;
 use crate::{
     audio::gate::{
         measure::VALUES,
-        network::{CLASSES, LAGS, OUTPUTS, PARAMETERS, Parts, WIDTH},
+        network::{CLASSES, LAGS, PARAMETERS, Parts, WIDTH},
     },
     corpus::{Clip, Corpus, split},
     model::manifest::sha256_hex,
 };
 use fit::{Adam, Scene};
+pub use lean::Lean;
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use sources::Sources;
@@ -47,9 +49,6 @@ const RATE: f32 = 4e-3;
 /// How much a block of each class weighs: a word that is missed is heard in the next, and music that passes for speech must last to be
 /// scored; but most of what a line carries is speech.
 const WEIGHTS: [f32; CLASSES] = [1.6, 1.2, 1.0, 0.8];
-/// Added to each class's logit in the end. Learning weighs a wrong block alike whatever comes of it; but a window is scored only where half
-/// of it is speech, so music must pass for speech for a second and more to do harm, while each missed word counts.
-const LEAN: [f32; CLASSES] = [0.25, -1.75, 0.0, 0.0];
 /// One file of music in so many is kept to measure progress on.
 const VALID_ONE_IN: usize = 8;
 
@@ -121,6 +120,10 @@ pub struct Report {
     pub sha256: String,
     /// How it went.
     pub epochs: Vec<Epoch>,
+    /// What each lean that was tried does in scenes of voices and music not learnt from.
+    pub leans: Vec<Lean>,
+    /// What music's logits lose in the network that was written.
+    pub lean: f32,
 }
 
 /// Trains the gate's network and writes it.
@@ -174,9 +177,9 @@ pub fn run(options: &Options, stop: &AtomicBool, tell: &(dyn Fn(Event<'_>) + Syn
         tell(Event::EpochDone(&epoch));
         epochs.push(epoch);
     }
-    for (bias, lean) in parameters[PARAMETERS - OUTPUTS..].iter_mut().zip(LEAN.iter().cycle()) {
-        *bias += lean;
-    }
+    let leans = lean::tried(&parameters, &valid_scenes);
+    let chosen = lean::chosen(&leans);
+    lean::apply(chosen, &mut parameters);
     let bytes: Vec<u8> = parameters.iter().flat_map(|number| number.to_le_bytes()).collect();
     fs::write(options.out.join("network.bin"), &bytes).context("cannot write the network")?;
     let report = Report {
@@ -186,6 +189,8 @@ pub fn run(options: &Options, stop: &AtomicBool, tell: &(dyn Fn(Event<'_>) + Syn
         music_files,
         sha256: sha256_hex(&bytes),
         epochs,
+        leans,
+        lean: chosen,
     };
     fs::write(options.out.join("report.json"), serde_json::to_vec_pretty(&report)?)
         .context("cannot write the report")?;
