@@ -9,7 +9,7 @@ mkdir -p "$1/deb" "$1/x"
 root=$(cd "$1" && pwd)
 
 train="wesnoth-1.16-music warzone2100-music nexuiz-music singularity-music hedgewars-data supertux-data drascula-music asc-music
-  fb-music-high fretsonfire-songs-muldjord"
+  fretsonfire-songs-muldjord"
 test="asterisk-moh-opsound-wav hyperrogue-music planetblupi-music-ogg fretsonfire-songs-sectoid"
 speech="en es fr it ru"
 
