@@ -9,6 +9,7 @@
 
 use std::sync::LazyLock;
 
+mod halve;
 pub mod measure;
 pub mod network;
 mod track;

@@ -4,7 +4,8 @@
 //! ReLU(dense(depthwise causal convolution of [`TAPS`] blocks, so many blocks apart)); then one dense head for each of [`LAGS`]: head `l`
 //! tells what the block `l` blocks ago was. It has heard the last 3 s.
 
-use pulp::Arch;
+use pulp::{Arch, Simd, WithSimd};
+use zeroize::Zeroizing;
 
 use super::measure::VALUES;
 
@@ -59,9 +60,25 @@ pub struct Layer<'a> {
 /// A network that is walked block by block.
 pub struct Walker {
     parameters: &'static [f32],
-    /// What each layer was given, a ring of the blocks that its convolution reaches.
-    given: Vec<Vec<[f32; WIDTH]>>,
+    /// What each layer was given, a ring of a power of two blocks of which its convolution reaches nearly all.
+    given: [Zeroizing<Vec<[f32; WIDTH]>>; DILATIONS.len()],
     blocks: usize,
+}
+
+/// One step of the walk.
+struct Step<'a> {
+    walker: &'a mut Walker,
+    values: &'a [f32; VALUES],
+}
+
+impl WithSimd for Step<'_> {
+    type Output = [f32; OUTPUTS];
+
+    // No sum is reordered and nothing fused: the same to the bit with any instructions.
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> [f32; OUTPUTS] {
+        self.walker.walk(self.values)
+    }
 }
 
 impl<'a> Parts<'a> {
@@ -98,63 +115,61 @@ impl<'a> Parts<'a> {
 impl Walker {
     /// Before the first block, of [`PARAMETERS`] numbers.
     pub fn new(parameters: &'static [f32]) -> Self {
-        let given = DILATIONS.iter().map(|dilation| vec![[0.0; WIDTH]; (TAPS - 1) * dilation + 1]).collect();
+        let given = DILATIONS.map(|dilation| Zeroizing::new(vec![[0.0; WIDTH]; TAPS * dilation]));
         Self { parameters, given, blocks: 0 }
     }
 
     /// Goes on by a block; the logits of all heads.
     pub fn step(&mut self, values: &[f32; VALUES]) -> [f32; OUTPUTS] {
-        // No sum is reordered and nothing fused: the same to the bit with any instructions.
-        Arch::new().dispatch(
-            #[inline(always)]
-            || self.walk(values),
-        )
+        Arch::new().dispatch(Step { walker: self, values })
     }
 
     #[inline(always)]
     fn walk(&mut self, values: &[f32; VALUES]) -> [f32; OUTPUTS] {
         let parts = Parts::of(self.parameters);
-        let mut hidden = *parts.bias.first_chunk::<WIDTH>().expect("a bias a unit");
-        let standardised =
-            values.iter().zip(parts.mean).zip(parts.scale).map(|((value, mean), scale)| (value - mean) * scale);
-        for (value, row) in standardised.zip(parts.dense.as_chunks().0) {
-            add(&mut hidden, value, row);
+        let mut standardised = *values;
+        for ((value, mean), scale) in standardised.iter_mut().zip(parts.mean).zip(parts.scale) {
+            *value = (*value - mean) * scale;
         }
+        let mut hidden = dense::<WIDTH>(&standardised, parts.dense, parts.bias);
         rectify(&mut hidden);
         for ((layer, given), dilation) in parts.layers().zip(&mut self.given).zip(DILATIONS) {
-            let length = given.len();
-            let at = self.blocks % length;
-            given[at] = hidden;
+            let length = TAPS * dilation;
+            given[self.blocks % length] = hidden;
             let mut mixed = [0.0; WIDTH];
             for (tap, weights) in layer.taps.as_chunks::<WIDTH>().0.iter().enumerate() {
-                let then = &given[(at + length - (TAPS - 1 - tap) * dilation) % length];
+                // The oldest block's place is the one behind the newest.
+                let then = &given[(self.blocks + (tap + 1) * dilation) % length];
                 for ((mixed, then), weight) in mixed.iter_mut().zip(then).zip(weights) {
                     *mixed += then * weight;
                 }
             }
-            let mut more = *layer.bias.first_chunk::<WIDTH>().expect("a bias a unit");
-            for (value, row) in mixed.into_iter().zip(layer.dense.as_chunks().0) {
-                add(&mut more, value, row);
-            }
+            let mut more = dense::<WIDTH>(&mixed, layer.dense, layer.bias);
             rectify(&mut more);
             for (hidden, more) in hidden.iter_mut().zip(more) {
                 *hidden += more;
             }
         }
         self.blocks += 1;
-        let mut logits = *parts.heads_bias.first_chunk::<OUTPUTS>().expect("a bias a logit");
-        for (value, row) in hidden.into_iter().zip(parts.heads.as_chunks().0) {
-            add(&mut logits, value, row);
-        }
-        logits
+        dense::<OUTPUTS>(&hidden, parts.heads, parts.heads_bias)
     }
 }
 
+/// What a layer of `N` units makes of an even number of values, before its nonlinearity. Two sums a unit: one alone would wait for each addition.
 #[inline(always)]
-fn add<const N: usize>(sums: &mut [f32; N], value: f32, row: &[f32; N]) {
-    for (sum, weight) in sums.iter_mut().zip(row) {
-        *sum += value * weight;
+fn dense<const N: usize>(values: &[f32], weights: &[f32], bias: &[f32]) -> [f32; N] {
+    let (mut sums, mut others) = (*bias.first_chunk::<N>().expect("a bias a unit"), [0.0; N]);
+    let rows = weights.as_chunks::<N>().0.as_chunks::<2>().0;
+    for (value, row) in values.as_chunks::<2>().0.iter().zip(rows) {
+        for unit in 0..N {
+            sums[unit] += value[0] * row[0][unit];
+            others[unit] += value[1] * row[1][unit];
+        }
     }
+    for (sum, other) in sums.iter_mut().zip(others) {
+        *sum += other;
+    }
+    sums
 }
 
 #[inline(always)]

@@ -3,31 +3,6 @@
 use super::*;
 
 #[test]
-fn the_quick_logarithm_rises_and_is_what_it_says() {
-    let mut before = f32::NEG_INFINITY;
-    for n in 0..4_000 {
-        let value = 1e-10 * 1.006_f32.powi(n);
-        let octave = value.log2().floor();
-        let expected = octave + (value / octave.exp2()).ln();
-        assert!((log(value) - expected).abs() < 1e-3, "{value}: {} and {expected}", log(value));
-        assert!(log(value) > before, "{value}");
-        before = log(value);
-    }
-}
-
-#[test]
-fn the_strongest_bins_are_found_and_are_not_neighbours() {
-    let mut power = [0.0; BINS];
-    (power[7], power[8], power[9], power[100], power[223]) = (2.0, 3.0, 2.5, 1.0, 1.5);
-    assert_eq!(strongest(&power, None), 8);
-    assert_eq!(strongest(&power, Some(8)), 223);
-    assert_eq!(strongest(&power, Some(223)), 8);
-    assert_eq!(strongest(&[0.0; BINS], Some(0)), 3);
-    assert_eq!(around(&power, 8), 7.5);
-    assert_eq!(around(&power, 223), 1.5);
-}
-
-#[test]
 fn a_steady_tone_is_a_peak_that_stays_and_noise_is_neither() {
     let tone: Vec<f32> = (0..16_000).map(|n| 0.3 * (0.8 * n as f32).sin()).collect();
     let mut state = 1_u32;
@@ -43,4 +18,49 @@ fn a_steady_tone_is_a_peak_that_stays_and_noise_is_neither() {
     let (tone, noise) = (last(&tone), last(&noise));
     assert!(tone[share] > 0.95 && noise[share] < 0.2, "{} and {}", tone[share], noise[share]);
     assert!(tone[steady + 1] > 0.9 && noise[steady + 1].abs() < 0.5, "{} and {}", tone[steady + 1], noise[steady + 1]);
+}
+
+#[test]
+fn every_rate_gives_the_blocks_and_the_values_of_8_khz() {
+    // Harmonics that glide, below what any rate cuts.
+    let voice = |rate_hz: u32| -> Vec<f32> {
+        let at = |n: u32| f64::from(n) / f64::from(rate_hz);
+        let turns = |t: f64| std::f64::consts::TAU * (140.0 * t + 25.0 * t * t);
+        (0..2 * rate_hz).map(|n| (1..16).map(|k| (turns(at(n)) * f64::from(k)).sin() as f32 / 60.0).sum()).collect()
+    };
+    let expected = of(&voice(8_000), 8_000);
+    for (rate_hz, block_samples) in
+        [(16_000, 1_024), (32_000, 2_048), (48_000, 3_072), (24_000, 1_536), (44_100, 2_824)]
+    {
+        assert_eq!(Measure::new(rate_hz).block_samples(), block_samples);
+        let actual = of(&voice(rate_hz), rate_hz);
+        assert!(actual.len().abs_diff(expected.len()) <= VALUES, "{rate_hz} Hz");
+        // Level, colour and peaks from the third block on, where the filters have settled; what is heard is up to 5 ms late, and glides.
+        let blocks = actual.as_chunks::<VALUES>().0.iter().zip(expected.as_chunks::<VALUES>().0).skip(2);
+        let (mut apart, mut count) = (0.0, 0);
+        for (actual, expected) in blocks {
+            for value in 0..BANDS + 7 {
+                let difference = (actual[value] - expected[value]).abs();
+                assert!(difference < 1.0, "{rate_hz} Hz, {value}: {} and {}", actual[value], expected[value]);
+                apart += difference;
+                count += 1;
+            }
+        }
+        assert!(count > 500 && apart / (count as f32) < 0.2, "{rate_hz} Hz: {}", apart / count as f32);
+    }
+}
+
+#[test]
+fn what_is_above_4_khz_changes_nothing_of_a_wide_line() {
+    let tone = |hz: f32, n: u32| 0.1 * (std::f32::consts::TAU * hz * n as f32 / 16_000.0).sin();
+    let low: Vec<f32> = (0..16_000).map(|n| tone(700.0, n)).collect();
+    let both: Vec<f32> = (0..16_000).map(|n| tone(700.0, n) + tone(6_000.0, n)).collect();
+    let mut powers = [Vec::new(), Vec::new()];
+    for (samples, powers) in [low, both].iter().zip(&mut powers) {
+        Measure::new(16_000).push(samples, |block| powers.push(block.power));
+    }
+    assert_eq!(powers[0].len(), 15);
+    for (low, both) in powers[0].iter().zip(&powers[1]).skip(1) {
+        assert!((low - 0.005).abs() < 1e-4 && (low - both).abs() < 1e-5, "{low} and {both}");
+    }
 }
