@@ -2,7 +2,7 @@
 //!
 //! Frames of padding behind a short window count in training and are standardised in service alike, as in the thesis.
 
-use pulp::Arch;
+use pulp::{Arch, Simd, WithSimd};
 use serde::{Deserialize, Serialize};
 
 use super::{Error, FrontEnd};
@@ -27,6 +27,12 @@ pub struct Fit {
     frames: u64,
     sums: Vec<f64>,
     squares: Vec<f64>,
+}
+
+/// A window to be standardised.
+struct Standardize<'a> {
+    by: &'a Standardization,
+    window: &'a mut [f32],
 }
 
 impl Standardization {
@@ -60,13 +66,21 @@ impl Standardization {
         if self.is_empty() {
             return;
         }
-        Arch::new().dispatch(|| {
-            for frame in window.chunks_exact_mut(self.mean.len()) {
-                for ((value, mean), deviation) in frame.iter_mut().zip(&self.mean).zip(&self.deviation) {
-                    *value = (*value - mean) / deviation;
-                }
+        Arch::new().dispatch(Standardize { by: self, window });
+    }
+}
+
+impl WithSimd for Standardize<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let Self { by: Standardization { mean, deviation }, window } = self;
+        for frame in window.chunks_exact_mut(mean.len()) {
+            for ((value, mean), deviation) in frame.iter_mut().zip(mean).zip(deviation) {
+                *value = (*value - mean) / deviation;
             }
-        });
+        }
     }
 }
 
@@ -124,6 +138,20 @@ mod tests {
             assert!(again.mean[value].abs() < 1e-6 && (again.deviation[value] - 1.0).abs() < 1e-6);
         }
         assert_eq!([window[2], window[5], window[8]], [0.0; 3], "a constant becomes 0");
+    }
+
+    #[test]
+    fn all_instructions_standardise_the_same() {
+        let by = Standardization {
+            mean: (0..154).map(|value| value as f32 / 3.0).collect(),
+            deviation: (1..155).map(|value| value as f32 / 7.0).collect(),
+        };
+        let mut vectors: Vec<f32> = (0..4 * 154).map(|n| (n * n % 977) as f32 / 11.0).collect();
+        let mut scalar = vectors.clone();
+        by.apply(&mut vectors);
+        Standardize { by: &by, window: &mut scalar }.with_simd(pulp::Scalar::new());
+        assert_eq!(vectors, scalar);
+        assert_eq!(vectors[155], (577.0 / 11.0 - 1.0 / 3.0) / (2.0 / 7.0));
     }
 
     fn front_end() -> FrontEnd {
