@@ -1,6 +1,6 @@
 #!/bin/sh
 # Lists, describes and drives every method of a running server with `buf curl`, which knows the API by reflection only; the stream
-# of a call comes from standard input.
+# of a call comes from standard input. Then every grpcurl command of the documents, which is put to buf curl in its place.
 #   scripts/test-buf-curl.sh target/debug/undertone
 # Needs npx (for buf) and Python 3 (to write audio as JSON).
 set -eu
@@ -93,9 +93,33 @@ for method in WatchAlerts WatchCalls; do
     expect 'heartbeat\|lastOfRound' "$method"
 done
 
+# Every grpcurl command that the documents tell to try: understood, though an id in it may be of nobody.
+grpcurl() {
+    data='{}'
+    [ "$1" = -plaintext ] && shift
+    [ "$1" != -d ] || { data=$2 && shift 2; }
+    [ "$data" != @ ] || data=@-
+    case $2 in
+    list) call --list-services "http://$grpc" ;;
+    describe) call --list-methods "http://$grpc" | grep "^$3/" ;;
+    # Told for as long as somebody listens.
+    */Watch*) timeout 5 scripts/buf.sh curl --protocol grpc --http2-prior-knowledge -d "$data" "http://$grpc/$2" ;;
+    *) call -d "$data" "http://$grpc/$2" ;;
+    esac
+}
+grep -h '^grpcurl' README.md docs/*.md | sed "s|< call.json|< $work/analyze.json|" | sort -u >"$work/documented"
+[ "$(wc -l <"$work/documented")" -ge 10 ] || fail "the documents tell of too few commands"
+while IFS= read -r command; do
+    eval "$command" >"$work/answer" 2>&1 </dev/null || true
+    grep -q '[a-zA-Z]' "$work/answer" && ! grep -Eq '^Failure|^error|"code": "(invalid_argument|unimplemented|unknown|internal|unavailable)"' "$work/answer" || {
+        cat "$work/answer" >&2
+        fail "this documented command does not work: $command"
+    }
+done <"$work/documented"
+
 # The names of what can be called, described from reflection alone.
 call --list-services "http://$grpc" >"$work/answer"
 expect "$service" "--list-services"
 expect "$supervision" "--list-services"
 
-echo "buf curl: listed, health checked, and every method called, the stream from standard input"
+echo "buf curl: listed, health checked, and every method called, the stream from standard input; $(wc -l <"$work/documented") documented commands work"
