@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use reqwest::Url;
-use tracing_subscriber::{EnvFilter, filter::LevelFilter};
+use tracing_subscriber::filter::LevelFilter;
 
 use super::{Config, shadow, webhook};
 use crate::{
@@ -127,7 +127,7 @@ impl Config {
     fn validate_filter(&self) -> Result<(), Invalid> {
         let filter = &self.log.filter;
         let wrong = |problem: String| Err(Invalid::LogFilter { filter: filter.clone(), problem });
-        if let Err(error) = EnvFilter::try_new(filter) {
+        if let Err(error) = self.log.levels() {
             return wrong(error.to_string());
         }
         let is_known = |word: &str| word.parse::<LevelFilter>().is_ok() || word.starts_with("undertone");

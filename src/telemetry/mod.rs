@@ -5,7 +5,12 @@ use std::io::IsTerminal as _;
 use serde::{Deserialize, Serialize};
 use tracing::Subscriber;
 use tracing_subscriber::{
-    EnvFilter, Layer, filter::filter_fn, fmt, layer::SubscriberExt as _, registry::LookupSpan,
+    Layer,
+    filter::{LevelFilter, ParseError, Targets, filter_fn},
+    fmt,
+    layer::SubscriberExt as _,
+    registry,
+    registry::LookupSpan,
     util::SubscriberInitExt as _,
 };
 
@@ -20,7 +25,7 @@ pub use otlp::{Export, Telemetry};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Log {
-    /// Levels by module, as tracing's `EnvFilter` reads them: "info", "undertone=debug,warn".
+    /// Levels by module: "info", "undertone=debug,warn".
     pub filter: String,
     /// How a line is written.
     pub format: LogFormat,
@@ -48,28 +53,32 @@ impl Log {
     /// bring them there. A filter that cannot be read (the configuration refuses it) logs what the default does; a process that logs
     /// already goes on as it does.
     pub fn start(&self, telemetry: &Telemetry) -> Option<Export> {
-        let filter = EnvFilter::try_new(&self.filter).unwrap_or_else(|_| EnvFilter::new(Self::default().filter));
+        let levels = self.levels().unwrap_or_else(|_| Targets::new().with_default(LevelFilter::INFO));
+        let (tracer, export) = telemetry.tracer().unzip();
+        // What is logged and what is traced are apart.
+        let traced = tracer.as_ref().map(|_| (trace::TRACED, LevelFilter::INFO));
         // Colours in a file or a journal are noise.
-        let colours = std::io::stderr().is_terminal();
-        let Some((tracer, export)) = telemetry.tracer() else {
-            let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-            let logs = logs.with_ansi(colours);
-            let _ = match self.format {
-                LogFormat::Text => logs.try_init(),
-                LogFormat::Json => logs.json().try_init(),
-            };
-            return None;
+        let logs = fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
+        let logs = match self.format {
+            LogFormat::Text => logs.boxed(),
+            LogFormat::Json => logs.json().boxed(),
         };
-        // What is logged and what is traced are filtered apart.
-        let spans = tracing_subscriber::registry().with(spans(tracer.clone()));
-        let logs = fmt::layer().with_writer(std::io::stderr).with_ansi(colours);
-        let started = match self.format {
-            LogFormat::Text => spans.with(logs.with_filter(filter)).try_init(),
-            LogFormat::Json => spans.with(logs.json().with_filter(filter)).try_init(),
-        };
-        started.ok()?;
-        trace::begin(tracer, telemetry.sampling_ratio, telemetry.one_window_in);
-        Some(export)
+        let subscriber = registry().with(levels.with_targets(traced)).with(tracer.clone().map(spans)).with(logs);
+        subscriber.try_init().ok()?;
+        trace::begin(tracer?, telemetry.sampling_ratio, telemetry.one_window_in);
+        export
+    }
+
+    /// What is logged. Not by tracing's `EnvFilter`: that takes a lock, which all calls share, whenever a span is entered or left, and a call's
+    /// is at every poll of its task.
+    ///
+    /// # Errors
+    /// The filter's text is none.
+    pub fn levels(&self) -> Result<Targets, ParseError> {
+        let words = self.filter.split(',').map(str::trim).filter(|word| !word.is_empty());
+        let words: Vec<&str> = words.collect();
+        // As `EnvFilter` has it.
+        if words.is_empty() { "error".parse() } else { words.join(",").parse() }
     }
 }
 
@@ -91,8 +100,8 @@ mod tests {
         atomic::{AtomicUsize, Ordering},
     };
 
-    use tracing::{Id, span::Attributes, subscriber::with_default};
-    use tracing_subscriber::{layer::Context, registry};
+    use tracing::{Id, Level, span::Attributes, subscriber::with_default};
+    use tracing_subscriber::layer::Context;
 
     use super::*;
 
@@ -118,16 +127,29 @@ mod tests {
     fn a_collectors_layer_has_nothing_to_do_with_what_is_not_sampled() {
         let counting = Counting::default();
         let count = || counting.0.load(Ordering::Relaxed);
-        with_default(registry().with(counting.clone().with_filter(filter_fn(trace::is_traced))), || {
+        let logs = fmt::layer().with_writer(std::io::sink);
+        with_default(registry().with(counting.clone().with_filter(filter_fn(trace::is_traced))).with(logs), || {
             let (call, traced) = trace::call(&trace::Parent::default());
             for _ in 0..100 {
                 call.in_scope(|| tracing::info!("told to logs"));
             }
             assert!(traced.is_none() && !call.is_none());
             assert_eq!(count(), 0);
-            let sampled = tracing::info_span!(target: "undertone::traced", "call");
+            let sampled = tracing::info_span!(target: trace::TRACED, "call");
             sampled.in_scope(|| tracing::info!("told to logs"));
             assert_eq!(count(), 3, "made, entered, left");
         });
+    }
+
+    #[test]
+    fn levels_are_by_module() {
+        let enabled = |filter: &str, module: &str, level| {
+            let log = Log { filter: filter.to_owned(), ..Log::default() };
+            log.levels().unwrap().would_enable(module, &level)
+        };
+        assert!(enabled("info", "h2", Level::INFO) && !enabled("info", "undertone", Level::DEBUG));
+        assert!(enabled(" undertone=debug, ,warn", "undertone::session", Level::DEBUG));
+        assert!(!enabled("undertone=debug,warn", "h2", Level::INFO));
+        assert!(enabled("", "undertone", Level::ERROR) && !enabled("", "undertone", Level::WARN));
     }
 }

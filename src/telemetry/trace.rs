@@ -35,7 +35,7 @@ use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 const HEADERS: [&str; 2] = ["traceparent", "tracestate"];
 
 /// The target of spans that the collector is told of.
-const TRACED: &str = concat!(env!("CARGO_PKG_NAME"), "::traced");
+pub(super) const TRACED: &str = concat!(env!("CARGO_PKG_NAME"), "::traced");
 
 /// The process's own, as its logs are.
 static TRACING: OnceLock<Tracing> = OnceLock::new();
