@@ -1,8 +1,10 @@
 //! Sends recordings and sounds under every label and tells how often the label is found to lie:
 //!
 //! ```sh
-//! cargo run --release --example try-labels -- --data path/to/crema-d
+//! cargo run --profile quick --example try-labels -- --data path/to/crema-d
 //! ```
+//!
+//! It takes half a minute for all of CREMA-D where it is built so; without optimisation, too long to wait for.
 //!
 //! Every clip, and sounds that are put together by number, are written as linear PCM, µ-law and A-law at several levels, looped to half a
 //! minute, and listened to under each of the three labels.
