@@ -58,7 +58,6 @@ pub struct Export {
     dropped: Arc<AtomicU64>,
     options: Telemetry,
     endpoint: String,
-    stopping: AtomicBool,
 }
 
 /// Where spans that ended come in.
@@ -94,7 +93,7 @@ impl Telemetry {
             .with_sampler(Sampler::AlwaysOn)
             .with_span_processor(Intake { spans: sender, dropped: Arc::clone(&dropped) })
             .build();
-        let export = Export { spans, dropped, options: self.clone(), endpoint, stopping: AtomicBool::new(false) };
+        let export = Export { spans, dropped, options: self.clone(), endpoint };
         Some((provider.tracer("undertone"), export))
     }
 
@@ -109,7 +108,7 @@ impl Telemetry {
 impl Export {
     /// Brings spans to the collector until `stop`, and then what waits for at most two seconds more.
     pub async fn run(self, metrics: TraceMetrics, stop: impl Future<Output = ()>) {
-        let Self { mut spans, dropped, options, endpoint, stopping } = self;
+        let Self { mut spans, dropped, options, endpoint } = self;
         let exporter = match exporter(&options, endpoint) {
             Ok(exporter) => exporter,
             Err(error) => {
@@ -117,6 +116,7 @@ impl Export {
                 return stop.await;
             }
         };
+        let stopping = AtomicBool::new(false);
         let mut exporting = pin!(async {
             let mut ticks = tokio::time::interval(INTERVAL);
             ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
