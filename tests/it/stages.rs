@@ -25,7 +25,7 @@ async fn every_stage_is_timed_and_every_event_has_a_confidence() {
     let batches = harness.of_model("batch_windows_count", "");
     assert!(scored >= 3.0 && batches >= 1.0);
     for stage in STAGES {
-        let labels = format!(",stage=\"{stage}\"");
+        let labels = format!(",stage=\"{stage}\",provider=\"cpu\"");
         let expected = match stage {
             // Once in half a second of audio.
             "decode" | "features" => 8.0,
