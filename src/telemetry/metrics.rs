@@ -4,11 +4,10 @@
 //! nothing is looked up while calls run and two servers in one process do not mix. Label values are bound beforehand; a call's
 //! or a client's name never is one. A value that was not bound is not counted, so tests go through them all.
 
-use std::time::Duration;
-
-use metrics::{Counter, Gauge, Histogram, Key, KeyName, Label, Level, Metadata, Recorder};
+use metrics::{Counter, Gauge, Histogram, Recorder};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusRecorder};
 
+mod handles;
 mod journal;
 mod model;
 pub mod process;
@@ -19,6 +18,8 @@ mod supervision;
 mod traces;
 mod webhook;
 
+pub use handles::{Counters, Live, Seconds};
+use handles::{METADATA, Registration};
 pub use journal::{ENTRY_KINDS, JOURNAL_FAILURES, JournalMetrics};
 pub use model::{ModelMetrics, STAGES, Stages, UNCERTAIN};
 pub use provider::{PROVIDERS, tell_provider};
@@ -128,19 +129,6 @@ pub struct Metrics {
     pub traces: TraceMetrics,
 }
 
-/// One counter for each value of a label.
-#[derive(Clone)]
-pub struct Counters(Vec<(String, Counter)>);
-
-/// Counts as live while it is held.
-pub struct Live(Vec<(Gauge, f64)>);
-
-/// Adds durations up and counts whole seconds of them.
-pub struct Seconds {
-    counter: Counter,
-    rest: Duration,
-}
-
 /// A recorder of its own for one server, with the buckets of every histogram.
 pub fn recorder() -> PrometheusRecorder {
     let buckets: [(&str, &[f64]); 8] = [
@@ -225,109 +213,14 @@ impl Metrics {
 
     /// Takes durations of received audio.
     pub fn audio_received(&self) -> Seconds {
-        Seconds { counter: self.audio_received_seconds_total.clone(), rest: Duration::ZERO }
-    }
-}
-
-impl Counters {
-    /// Counts one of this value.
-    pub fn increment(&self, value: &str) {
-        self.add(value, 1);
-    }
-
-    /// Counts so many of this value.
-    pub fn add(&self, value: &str, count: u64) {
-        if let Some((_, counter)) = self.0.iter().find(|(bound, _)| bound == value) {
-            counter.increment(count);
-        }
-    }
-}
-
-impl Live {
-    fn of(parts: Vec<(Gauge, f64)>) -> Self {
-        parts.iter().for_each(|(gauge, amount)| gauge.increment(*amount));
-        Self(parts)
-    }
-}
-
-impl Drop for Live {
-    fn drop(&mut self) {
-        self.0.iter().for_each(|(gauge, amount)| gauge.decrement(*amount));
-    }
-}
-
-impl Seconds {
-    /// Adds a duration.
-    pub fn add(&mut self, duration: Duration) {
-        self.rest += duration;
-        let whole = self.rest.as_secs();
-        if whole > 0 {
-            self.counter.increment(whole);
-            self.rest -= Duration::from_secs(whole);
-        }
-    }
-}
-
-/// Where handles come from.
-struct Registration<'a> {
-    recorder: &'a dyn Recorder,
-    model: Option<&'a str>,
-}
-
-const METADATA: Metadata<'static> = Metadata::new(module_path!(), Level::INFO, Some(module_path!()));
-
-impl Registration<'_> {
-    fn key(&self, name: &'static str, labels: &[Label]) -> Key {
-        let model = self.model.map(|model| Label::new("model", model.to_owned()));
-        Key::from_parts(name, model.into_iter().chain(labels.iter().cloned()).collect::<Vec<_>>())
-    }
-
-    fn labelled_counter(&self, name: &'static str, labels: &[Label]) -> Counter {
-        let counter = self.recorder.register_counter(&self.key(name, labels), &METADATA);
-        // Seen at 0 from the start, so that a rate over the first one is right.
-        counter.increment(0);
-        counter
-    }
-
-    fn counter(&self, name: &'static str, help: &'static str) -> Counter {
-        self.recorder.describe_counter(KeyName::from(name), None, help.into());
-        self.labelled_counter(name, &[])
-    }
-
-    fn counters(&self, name: &'static str, help: &'static str, label: &'static str, values: &[&str]) -> Counters {
-        self.recorder.describe_counter(KeyName::from(name), None, help.into());
-        let bind = |value: &&str| {
-            let value = (*value).to_owned();
-            (value.clone(), self.labelled_counter(name, &[Label::new(label, value)]))
-        };
-        Counters(values.iter().map(bind).collect())
-    }
-
-    fn gauge(&self, name: &'static str, help: &'static str) -> Gauge {
-        self.recorder.describe_gauge(KeyName::from(name), None, help.into());
-        let gauge = self.recorder.register_gauge(&self.key(name, &[]), &METADATA);
-        gauge.set(0.0);
-        gauge
-    }
-
-    fn histogram(&self, name: &'static str, help: &'static str) -> Histogram {
-        self.recorder.describe_histogram(KeyName::from(name), None, help.into());
-        self.recorder.register_histogram(&self.key(name, &[]), &METADATA)
-    }
-
-    fn histograms<const N: usize>(
-        &self,
-        name: &'static str,
-        help: &'static str,
-        labels: [[Label; 2]; N],
-    ) -> [Histogram; N] {
-        self.recorder.describe_histogram(KeyName::from(name), None, help.into());
-        labels.map(|labels| self.recorder.register_histogram(&self.key(name, &labels), &METADATA))
+        Seconds::of(self.audio_received_seconds_total.clone())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn line<'a>(text: &'a str, start: &str) -> &'a str {
