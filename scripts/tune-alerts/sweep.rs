@@ -51,19 +51,17 @@ type Table = [Told; MIXES.len()];
 pub(crate) fn sweep(calls: &Path, scores: &Path) -> anyhow::Result<()> {
     let calls = read(calls, scores)?;
     let mut rows: Vec<(String, Table)> = Vec::new();
-    for half_life in ["1.5", "2.0", "2.5", "3.0", "4.0", "5.0", "6.0"] {
-        for min_speech in ["1.0", "2.0", "3.0", "4.0"] {
+    for half_life in ["1.5", "2.0", "2.5", "3.0", "4.0"] {
+        for min_speech in ["1.0", "2.0", "2.5", "3.0", "3.5", "4.0"] {
             for enter in
-                ["0.25", "0.30", "0.35", "0.40", "0.45", "0.50", "0.55", "0.60", "0.65", "0.70", "0.75", "0.80"]
+                ["0.25", "0.275", "0.30", "0.325", "0.35", "0.375", "0.40", "0.45", "0.50", "0.55", "0.60", "0.70"]
             {
-                for (usual, told) in [("", "–"), ("30", "30"), ("60", "60"), ("120", "120")] {
-                    let mut rule = format!(
-                        "half_life_seconds = {half_life}\nenter = {enter}\nmin_speech_seconds = {min_speech}\n"
+                for usual in ["–", "30", "60", "90", "120"] {
+                    let counts = if usual == "–" { "" } else { &format!("usual_half_life_seconds = {usual}\n") };
+                    let rule = format!(
+                        "half_life_seconds = {half_life}\nenter = {enter}\nmin_speech_seconds = {min_speech}\n{counts}"
                     );
-                    if !usual.is_empty() {
-                        rule.push_str(&format!("usual_half_life_seconds = {usual}\n"));
-                    }
-                    let values = format!("{half_life} | {enter} | {min_speech} | {told}");
+                    let values = format!("{half_life} | {enter} | {min_speech} | {usual}");
                     rows.push((values, table(&calls, &parse(&rule)?, "valid")));
                 }
             }
@@ -102,12 +100,15 @@ fn parse(values: &str) -> anyhow::Result<Arc<Rules>> {
     Ok(Arc::new(Rules::parse(&text)?))
 }
 
-/// Onsets told count most up to nine in ten; false alerts in other mixes than the hardest weigh double.
+/// Nine onsets told in ten come first; then an onset weighs as much as two false alerts in the hardest mix, or one in another with an
+/// emotion, or half of one where nobody but an angry party is moved.
 fn score(table: &Table) -> i64 {
     let [angry, neutral, happy, others @ ..] = table;
-    let told = i64::from(angry.resolved.min(angry.onsets * 9 / 10)) * 10 + i64::from(angry.resolved);
+    let told = i64::from(angry.resolved.min(angry.onsets * 9 / 10)) * 10 + 2 * i64::from(angry.resolved);
     let others: u32 = others.iter().map(|told| told.false_alerts).sum();
-    told - i64::from(happy.false_alerts) - 4 * i64::from(angry.false_alerts + neutral.false_alerts) - i64::from(others)
+    told - i64::from(happy.false_alerts)
+        - 4 * i64::from(angry.false_alerts + neutral.false_alerts)
+        - 2 * i64::from(others)
 }
 
 fn brief(table: &Table) -> String {
