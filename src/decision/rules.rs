@@ -59,7 +59,7 @@ pub struct Rule {
     #[serde(default = "defaults::half_life_seconds")]
     pub half_life_seconds: f64,
     /// Counts `enter` and `leave` from what is usual for the party: the level, averaged with this half-life of speech from 0 on, and
-    /// not while an alert is open. Left out: they are counted from 0.
+    /// not while an alert is open, cooling down or snoozed. Left out: they are counted from 0.
     #[serde(default)]
     pub usual_half_life_seconds: Option<f64>,
     /// From this level on it may fire.

@@ -13,7 +13,8 @@
 //! | FIRING, ACKNOWLEDGED, SNOOZED | call's end, withdrawal, rule changed | INACTIVE | RESOLVED, with the reason |
 //!
 //! A rule may count its levels from the party's usual one (`usual_half_life_seconds`): what is at `enter` above it fires, what is below
-//! `leave` above it calms. The usual level begins at 0, is learnt slowly, and stands still while an alert is open.
+//! `leave` above it calms. The usual level begins at 0, is learnt slowly, and stands still while an alert is open, cooling down or
+//! snoozed: anger that goes on is not to become usual.
 //!
 //! Whatever fires is resolved exactly once. Media time comes with every stride, scored or not, and stands still in a hold, so that
 //! nothing begins or ends there. Only a snooze runs on wall time; it goes on when its alert is resolved, and as long as it lasts
@@ -125,6 +126,10 @@ impl Tracker {
     /// Goes on under a newer form of its rule that looks at the same emotions.
     pub(super) fn set_rule(&mut self, rule: Arc<Rule>) {
         self.average.set_half_life(rule.half_life_seconds);
+        if self.rule.usual_half_life_seconds.is_none() {
+            // It was not learnt meanwhile.
+            self.usual = 0.0;
+        }
         self.rule = rule;
     }
 
@@ -176,7 +181,9 @@ impl Tracker {
             Phase::Inactive | Phase::Pending(_) => {
                 let heard = heard?;
                 self.rise(beat, heard, level);
-                self.learn(&heard);
+                if self.snoozed_until.is_none() && beat.media >= self.not_before {
+                    self.learn(&heard);
+                }
                 self.fire(beat, number)
             }
             Phase::Open(open) => {
@@ -328,6 +335,13 @@ impl Tracker {
             snoozed_for,
             evidence: open.run.evidence(level, usual, scores),
         })
+    }
+}
+
+/// What was heard is wiped.
+impl Drop for Tracker {
+    fn drop(&mut self) {
+        self.purge();
     }
 }
 

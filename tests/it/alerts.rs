@@ -16,18 +16,19 @@ use crate::harness::{Harness, audio_chunk, customer, voice};
 
 const RATE_HZ: u32 = 8_000;
 
-/// A rule for every label, quick to fire and to calm, so that real clips make many alerts.
+/// A rule for every label, quick to fire and to calm, so that real clips make many alerts; every other one counts from what is usual.
 const LABELS: [&str; 6] = ["angry", "disgust", "fear", "happy", "neutral", "sad"];
 
 fn restless() -> String {
-    let rule = |label| {
+    let rule = |(at, label): (usize, &str)| {
+        let counts = if at % 2 == 0 { "usual_half_life_seconds = 20.0\n" } else { "" };
         format!(
             "[[rule]]\nname = '{label}'\nversion = 3\nemotions = ['{label}']\nhalf_life_seconds = 1.0\nenter = 0.3\nleave = 0.25\n\
              min_windows = 2\nmin_speech_seconds = 0.5\nkeep_firing_seconds = 2.0\ncool_down_seconds = 3.0\n\
-             critical_after_seconds = 4.0\ngrace_seconds = 2.0\n"
+             critical_after_seconds = 4.0\ngrace_seconds = 2.0\n{counts}"
         )
     };
-    LABELS.map(rule).concat()
+    LABELS.into_iter().enumerate().map(rule).collect()
 }
 
 /// A rule that any speech fires, whatever the model makes of it.
@@ -107,16 +108,16 @@ async fn a_replay_of_recorded_scores_tells_what_the_service_told() {
     let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/cnn-bilstm");
 
     undertone(&["classify", &wav, "--scores", &scores, "--model", model.to_str().unwrap()]);
-    let replayed: Vec<Change> = undertone(&["replay", &rules, &scores, "--json"])
+    let (replayed, usual): (Vec<Change>, Vec<f64>) = undertone(&["replay", &rules, &scores, "--json"])
         .lines()
         .map(|line| {
             let told: Value = serde_json::from_str(line).unwrap();
             assert_eq!(told["file"], Value::from(wav.as_str()));
             let text = |key: &str| told[key].as_str().unwrap().to_owned();
             let samples = (told["at_seconds"].as_f64().unwrap() * f64::from(RATE_HZ)).round() as i64;
-            (text("rule"), text("state"), text("reason"), samples)
+            ((text("rule"), text("state"), text("reason"), samples), told["usual"].as_f64().unwrap())
         })
-        .collect();
+        .unzip();
 
     let harness = Harness::with(|config| {
         config.models = vec![model];
@@ -141,6 +142,12 @@ async fn a_replay_of_recorded_scores_tells_what_the_service_told() {
     closed.summaries(EndReason::Completed);
     let told = alerts(&closed.responses);
     assert_eq!(told.iter().map(|alert| change(alert)).collect::<Vec<_>>(), replayed);
+
+    assert!(usual.iter().any(|&usual| usual > 0.0), "{replayed:?}");
+    for (alert, usual) in told.iter().zip(usual) {
+        let live = f64::from(alert.evidence.as_ref().unwrap().usual_level);
+        assert!((live - usual).abs() < 1e-4, "{live} in the call, {usual} in the replay: {alert:?}");
+    }
 
     for (state, reason) in [("FIRING", "ROSE"), ("RESOLVED", "CALMED"), ("RESOLVED", "CALL_ENDED")] {
         let found = replayed.iter().filter(|change| change.1 == state && change.2 == reason).count();

@@ -158,6 +158,37 @@ fn levels_are_counted_from_what_is_usual_for_the_party() {
 }
 
 #[test]
+fn anger_that_goes_on_through_cool_down_and_snooze_does_not_become_usual() {
+    let counts = "usual_half_life_seconds = 30.0\nkeep_firing_seconds = 2.0\ncool_down_seconds = 60.0";
+    let mut stream = Stream::new(prompt(counts));
+    stream.hear(0.6, 3).hear(0.1, 6).hear(0.6, 300);
+    let reasons: Vec<Reason> = stream.told().into_iter().map(|(reason, _)| reason).collect();
+    assert_eq!(reasons, [Reason::Rose, Reason::Calmed, Reason::Rose, Reason::Lasted]);
+    let mut snoozed = Stream::new(prompt(counts));
+    let now = Instant::now();
+    snoozed.hear(0.6, 3);
+    snoozed.tracker.snooze(snooze(300), snoozed.at, now).unwrap();
+    snoozed.hear(0.1, 6).hear(0.6, 600);
+    assert_eq!(snoozed.told().last().unwrap().0, Reason::Calmed);
+    snoozed.tracker.tick(snoozed.at, now + Duration::from_secs(300));
+    snoozed.hear(0.6, 3);
+    assert_eq!(snoozed.told()[0].0, Reason::Rose);
+}
+
+#[test]
+fn what_was_usual_under_another_form_of_the_rule_is_not_gone_on_with() {
+    let counts = "usual_half_life_seconds = 30.0\ngrace_seconds = 0.0\nhalf_life_seconds = 0.1";
+    let mut stream = Stream::new(Tracker::new(rule(counts), vec![0], 1));
+    stream.hear(0.4, 200);
+    assert!(stream.tracker.usual() > 0.3);
+    stream.tracker.set_rule(rule("grace_seconds = 0.0\nhalf_life_seconds = 0.1"));
+    assert_eq!(stream.tracker.usual(), 0.0);
+    stream.hear(0.1, 200);
+    stream.tracker.set_rule(rule(counts));
+    assert_eq!(stream.tracker.usual(), 0.0);
+}
+
+#[test]
 fn silence_neither_fires_nor_makes_critical_but_lets_the_quiet_pass() {
     let mut stream = Stream::new(prompt("min_speech_seconds = 2.0\nkeep_firing_seconds = 3.0"));
     stream.hear(0.9, 3).silence(100);
@@ -299,12 +330,14 @@ proptest! {
                 Step::Window { angry, spoken_seconds } => {
                     average.add(&[angry], spoken_seconds);
                     let open = stream.tracker.open_number().is_some();
+                    let cooling = calmed_at.is_some_and(|at| stream.at + STRIDE - at < seconds(rule.cool_down_seconds));
+                    let snoozed = stream.at < snoozed_until;
                     stream.beat(STRIDE, Some((angry, spoken_seconds)));
                     if spoken_seconds > 0.0 {
                         let level = average.sum_of(&[0]) - usual.level;
                         let quiet = level < rule.enter || stream.at < seconds(rule.grace_seconds);
                         high = if quiet { (0, 0.0) } else { (high.0 + 1, high.1 + spoken_seconds) };
-                        if !open {
+                        if !(open || cooling || snoozed) {
                             usual.learn(angry, spoken_seconds);
                         }
                     }

@@ -43,8 +43,11 @@ impl Expected {
             return Some(Reason::Calmed);
         }
         let (angry, spoken_seconds) = heard?;
-        self.usual.learn(angry, spoken_seconds);
-        let blocked = at < seconds(self.rule.grace_seconds) || at < self.cool_until || self.snoozed_until.is_some();
+        let quiet = at < self.cool_until || self.snoozed_until.is_some();
+        if !quiet {
+            self.usual.learn(angry, spoken_seconds);
+        }
+        let blocked = quiet || at < seconds(self.rule.grace_seconds);
         if blocked || level < self.rule.enter {
             self.held = (0, 0.0);
             return None;
