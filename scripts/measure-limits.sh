@@ -90,8 +90,8 @@ load three-times-the-limit --calls $((3 * calls)) --seconds "$seconds"
 load after-it-at-four-fifths --calls $((4 * calls / 5)) --ramp 0.5 --seconds 5
 stop_server
 
-# Without admission, twice as much: who loses how much.
-serve --model models/cnn-bilstm
-load shedding --calls $((2 * calls)) --seconds 20
+# Without admission, more than the network can score: who loses how much.
+serve --model models/telephone
+load shedding --calls 1200 --seconds 20
 stop_server
 echo "the objects are in $out; load after: $(cut -d ' ' -f 1-3 /proc/loadavg)"
