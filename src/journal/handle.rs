@@ -42,9 +42,18 @@ impl Journal {
             EngineKind::Sqlite => Box::new(Sqlite::open(options, node.clone(), tail.clone()).await?),
             EngineKind::Jetstream => Box::new(Jetstream::open(options, node.clone(), tail.clone()).await?),
         };
+        Ok(Self::of(engine, node, tail, metrics, options))
+    }
+
+    pub(super) fn of(
+        engine: Box<dyn Engine>,
+        node: String,
+        tail: Tail,
+        metrics: JournalMetrics,
+        options: &Options,
+    ) -> Self {
         let (writable, time_to_live) = (watch::Sender::new(true), options.time_to_live.clone());
-        let shared = Shared { node, engine, tail, metrics, writable, time_to_live };
-        Ok(Self { shared: Arc::new(shared) })
+        Self { shared: Arc::new(Shared { node, engine, tail, metrics, writable, time_to_live }) }
     }
 
     /// Appends drafts in this order, and returns their sequences once they will survive the death of the process. Appending the same
@@ -63,17 +72,23 @@ impl Journal {
         self.shared.engine.read(query).await
     }
 
-    /// All entries that a query takes, however many pages they fill.
-    pub async fn read_all(&self, mut query: Query) -> Result<Vec<Entry>, Error> {
-        let mut entries = Vec::new();
+    /// Shows all entries that a query takes, in order, and holds no more than a page of them.
+    pub async fn each(&self, mut query: Query, mut see: impl FnMut(Entry)) -> Result<(), Error> {
         loop {
             let page = self.read(query.clone()).await?;
             query.after = page.last;
-            entries.extend(page.entries);
+            page.entries.into_iter().for_each(&mut see);
             if !page.more {
-                return Ok(entries);
+                return Ok(());
             }
         }
+    }
+
+    /// All entries that a query takes, for one that takes few, such as a call's; [`Journal::each`] is for the others.
+    pub async fn read_all(&self, query: Query) -> Result<Vec<Entry>, Error> {
+        let mut entries = Vec::new();
+        self.each(query, |entry| entries.push(entry)).await?;
+        Ok(entries)
     }
 
     /// All that is kept of a call, audit entries aside.

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use super::{Draft, Entry, Kind};
+use super::{Audit, Draft, Entry, Kind, Record};
 
 /// Entries in a page unless asked otherwise.
 const PAGE: usize = 256;
@@ -78,6 +78,23 @@ impl Query {
 }
 
 impl Scope {
+    /// What was deleted, where that is what an entry tells.
+    pub(super) fn purged_by(record: &Record) -> Option<Self> {
+        let Record::Audit(audit) = record else { return None };
+        match audit.clone() {
+            Audit::ConsentWithdrawn { call_id, leg_id: Some(leg_id), .. } => Some(Self::Leg(call_id, leg_id)),
+            Audit::ConsentWithdrawn { call_id, .. } | Audit::CallDeleted { call_id, .. } => Some(Self::Call(call_id)),
+            Audit::SubjectDeleted { subject, .. } => Some(Self::Subject(subject)),
+            Audit::Started { .. } | Audit::Reloaded { .. } | Audit::EntriesLost { .. } => None,
+        }
+    }
+
+    /// Whether it may hold this draft: of a subject's calls the draft does not tell whether he spoke in them.
+    pub(super) fn may_hold(&self, draft: &Draft) -> bool {
+        let of_a_call = draft.kind() != Kind::Audit && draft.call_id.is_some();
+        self.holds(draft) || (of_a_call && matches!(self, Self::Subject(_)))
+    }
+
     /// Whether it holds this draft, as far as the draft itself tells.
     pub(super) fn holds(&self, draft: &Draft) -> bool {
         let is = |asked: &str, actual: &Option<String>| actual.as_deref() == Some(asked);

@@ -40,7 +40,7 @@ pub(super) struct Sqlite {
     jobs: Mutex<Option<mpsc::Sender<Job>>>,
     writer: Mutex<Option<JoinHandle<()>>>,
     readers: Arc<Mutex<Vec<Connection>>>,
-    reading: Semaphore,
+    reading: Arc<Semaphore>,
 }
 
 impl Sqlite {
@@ -65,7 +65,7 @@ impl Sqlite {
             jobs: Mutex::new(Some(jobs)),
             writer: Mutex::new(Some(writer)),
             readers: Arc::default(),
-            reading: Semaphore::new(READERS),
+            reading: Arc::new(Semaphore::new(READERS)),
         })
     }
 
@@ -82,9 +82,11 @@ impl Sqlite {
         &self,
         job: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, Error> {
-        let _place = self.reading.acquire().await.map_err(|_| Error::Closed)?;
+        let turn = Arc::clone(&self.reading).acquire_owned().await.map_err(|_| Error::Closed)?;
         let (readers, place) = (Arc::clone(&self.readers), Arc::clone(&self.place));
         let read = tokio::task::spawn_blocking(move || {
+            // Whether or not anybody waits for it still.
+            let _turn = turn;
             let idle = readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let connection = idle.map_or_else(|| place.open_to_read(), Ok)?;
             let result = job(&connection).map_err(storage);
