@@ -56,7 +56,7 @@ pub struct LiveLeg {
 }
 
 /// An alert that is not over.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct OpenAlert {
     /// The rule's name.
     pub rule: String,

@@ -5,6 +5,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    hash::{DefaultHasher, Hash as _, Hasher as _},
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
@@ -149,6 +150,19 @@ impl Sessions {
 }
 
 impl CallView {
+    /// Tells whether a call has changed, by all that changes in one, without keeping what was heard.
+    pub fn fingerprint(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        for LegView { state, .. } in &self.legs {
+            let LiveLeg { position_samples, smoothed, not_scored, speech_ratio, alerts, withdrawn } = state;
+            (position_samples, not_scored, speech_ratio.to_bits(), alerts, withdrawn).hash(&mut hasher);
+            let Some(smoothed) = smoothed else { continue };
+            smoothed.label.hash(&mut hasher);
+            smoothed.probabilities.iter().for_each(|probability| probability.to_bits().hash(&mut hasher));
+        }
+        hasher.finish()
+    }
+
     fn of(live: &LiveCall, legs: &[Arc<LiveLeg>], node: &str) -> Self {
         let call = &live.call;
         let leg = |(leg, state): (&super::AcknowledgedLeg, &Arc<LiveLeg>)| LegView {

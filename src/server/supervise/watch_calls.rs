@@ -5,12 +5,15 @@
 //! | waiting | an interval passes | | telling what changed since the round before |
 //! | telling | more than a message's worth is left | so many calls | telling |
 //! | telling | the rest fits | it, what ended, the end of the round | waiting |
+//! | telling | the transport has room only much later | each call as it then is | telling |
 //! | any | the server closes | a status | ended |
+//!
+//! Nothing that was heard is kept between two messages: not for one who stalls either, while consent is withdrawn.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, Weak},
 };
 
 use futures_util::{Stream, stream};
@@ -25,7 +28,7 @@ use crate::{
         proto::WatchCallsResponse,
         status::Problem,
     },
-    session::{CallView, Refusal, Sessions},
+    session::{CallView, Refusal, Sessions, View},
 };
 
 /// Calls in a message: as the API promises, and about 100 µs to make.
@@ -39,16 +42,23 @@ struct Watcher {
     filter: CallFilter,
     rounds: Interval,
     /// What the watcher knows, by session.
-    told: HashMap<String, Arc<CallView>>,
+    told: HashMap<String, Known>,
     round: Option<Round>,
     closing: CancellationToken,
     ended: bool,
     _place: Place,
 }
 
+/// How a call was when it was told.
+struct Known {
+    view: Weak<CallView>,
+    fingerprint: u64,
+}
+
 /// What is still to be told of a round.
 struct Round {
-    changed: VecDeque<Arc<CallView>>,
+    /// By session.
+    changed: VecDeque<String>,
     ended_session_ids: Vec<String>,
     nodes: Vec<String>,
 }
@@ -94,13 +104,18 @@ impl Watcher {
                 _ = self.rounds.tick() => {}
             }
         }
+        let view = self.sessions.view().await;
         let mut round = match self.round.take() {
             Some(round) => round,
-            None => self.begin_round().await,
+            None => self.begin_round(&view),
         };
-        let calls = round.changed.drain(..CALLS.min(round.changed.len()));
-        let mut response =
-            WatchCallsResponse { calls: calls.map(|call| convert::live_call(&call)).collect(), ..Default::default() };
+        let turn: HashSet<String> = round.changed.drain(..CALLS.min(round.changed.len())).collect();
+        let mut response = WatchCallsResponse::default();
+        // One that ended meanwhile is told in the next round, if it was told at all.
+        for call in view.calls.iter().filter(|call| turn.contains(&call.session_id)) {
+            response.calls.push(convert::live_call(call));
+            self.told.insert(call.session_id.clone(), Known::of(call));
+        }
         if round.changed.is_empty() {
             response.last_of_round = true;
             (response.ended_session_ids, response.nodes) = (round.ended_session_ids, round.nodes);
@@ -110,19 +125,28 @@ impl Watcher {
         Some(Ok(response))
     }
 
-    /// What changed since the round before, which is known from now on.
-    async fn begin_round(&mut self) -> Round {
-        let view = self.sessions.view().await;
-        let mut before = std::mem::take(&mut self.told);
-        let mut changed = VecDeque::new();
-        for call in view.calls.iter().filter(|call| self.filter.takes(call)) {
-            let known = before.remove(&call.session_id);
-            // Another server's call is another value with every beat, though nothing may have changed.
-            if !known.is_some_and(|known| Arc::ptr_eq(&known, call) || known == *call) {
-                changed.push_back(Arc::clone(call));
-            }
-            self.told.insert(call.session_id.clone(), Arc::clone(call));
+    /// What changed since the round before, and what ended.
+    fn begin_round(&mut self, view: &View) -> Round {
+        let calls = || view.calls.iter().filter(|call| self.filter.takes(call));
+        let is_known = |call: &&Arc<CallView>| self.told.get(&call.session_id).is_some_and(|known| known.is(call));
+        let changed = calls().filter(|call| !is_known(call)).map(|call| call.session_id.clone()).collect();
+        let live: HashSet<&str> = calls().map(|call| call.session_id.as_str()).collect();
+        let ended = |session_id: &&String| !live.contains(session_id.as_str());
+        let ended_session_ids: Vec<String> = self.told.keys().filter(ended).cloned().collect();
+        for session_id in &ended_session_ids {
+            self.told.remove(session_id);
         }
-        Round { changed, ended_session_ids: before.into_keys().collect(), nodes: view.nodes.clone() }
+        Round { changed, ended_session_ids, nodes: view.nodes.clone() }
+    }
+}
+
+impl Known {
+    fn of(call: &Arc<CallView>) -> Self {
+        Self { view: Arc::downgrade(call), fingerprint: call.fingerprint() }
+    }
+
+    /// Whether the call is still like that. Another server's is another value with every beat, though nothing may have changed.
+    fn is(&self, call: &Arc<CallView>) -> bool {
+        std::ptr::eq(self.view.as_ptr(), Arc::as_ptr(call)) || self.fingerprint == call.fingerprint()
     }
 }

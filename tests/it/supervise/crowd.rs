@@ -1,20 +1,20 @@
 //! Many who watch, those who read slowly, and those who never do: no call is delayed.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use tonic::{Code, transport::Endpoint};
 use tonic_types::StatusExt as _;
 use undertone::{
     journal::EngineKind,
     server::proto::{
-        self as pb, AlertState, EndReason, emotion_event::Outcome,
+        self as pb, AlertState, AnalyzeConfig, EndReason, emotion_event::Outcome,
         supervision_service_client::SupervisionServiceClient, watch_alerts_response::Message,
     },
 };
 
 use super::{Client, Watcher, from};
 use crate::{
-    harness::{Closed, Harness, PATIENCE, connect, within},
+    harness::{Closed, Harness, PATIENCE, connect, customer, voice, within},
     journal::timeline,
 };
 
@@ -23,6 +23,11 @@ async fn narrow(harness: &Harness) -> Client {
     let endpoint = Endpoint::from_shared(format!("http://{}", harness.server.grpc())).unwrap();
     let channel = endpoint.initial_stream_window_size(256).connect().await.unwrap();
     SupervisionServiceClient::new(channel)
+}
+
+fn withdraw(call_id: &str) -> pb::WithdrawConsentRequest {
+    let (actor, reason) = ("agent-3".to_owned(), "he asked".to_owned());
+    pb::WithdrawConsentRequest { call_id: call_id.to_owned(), leg_id: None, actor, reason }
 }
 
 /// Every event of one is one of the other, in its place, and nothing was given up.
@@ -122,6 +127,78 @@ async fn one_who_reads_late_gets_everything_from_the_journal() {
     }
     assert!(sequences.is_sorted_by(|a, b| a < b), "{sequences:?}");
     drop((unread, late));
+    harness.stop().await;
+}
+
+/// What was written before cannot be taken back; what waits can.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_who_reads_late_gets_no_scores_that_were_purged_meanwhile() {
+    let harness = Harness::alarmed().await;
+    let mut late = narrow(&harness).await;
+    let mut unread = late.watch_alerts(from(0)).await.unwrap().into_inner();
+    for call_id in ["first", "second"] {
+        harness.alarming(call_id, "sales").await.end().await;
+    }
+    let call = harness.alarming("c", "sales").await;
+    let mut client = harness.supervisor().await;
+    let get = || pb::GetCallRequest { call_id: "c".to_owned() };
+    eventually!(client.get_call(get()).await.map_or(0, |told| told.into_inner().alerts.len()), 1);
+    client.withdraw_consent(withdraw("c")).await.unwrap();
+    call.end().await.summaries(EndReason::ConsentWithdrawn);
+    let mut told = Vec::new();
+    loop {
+        let Some(Message::Alert(entry)) = within("a word", unread.message()).await.unwrap().unwrap().message else {
+            continue;
+        };
+        let alert = entry.alert.unwrap();
+        told.push((alert.call_id.clone(), alert.state()));
+        if alert.call_id == "c" {
+            let evidence = alert.evidence.clone().unwrap_or_default();
+            assert!(evidence.scores.is_empty() && evidence.level == 0.0, "{alert:?}");
+            break;
+        }
+    }
+    let expected = [("first", false), ("first", true), ("second", false), ("second", true), ("c", true)];
+    let state = |over| if over { AlertState::Resolved } else { AlertState::Firing };
+    assert_eq!(told, expected.map(|(call_id, over)| (call_id.to_owned(), state(over))));
+    drop((unread, late));
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_who_reads_calls_late_gets_them_as_they_are_by_then() {
+    let harness = Harness::start().await;
+    // Two messages' worth, of which the transport takes no more at once, and one call that is told in the third.
+    let tags: HashMap<String, String> = (0..8).map(|tag| (tag.to_string(), "q".repeat(250))).collect();
+    let mut calls = Vec::new();
+    for call in 0..200 {
+        let mut call = harness.call(AnalyzeConfig { tags: tags.clone(), ..customer(&call.to_string()) }).await;
+        assert!(matches!(call.next().await, Some(Ok(_))));
+        calls.push(call);
+    }
+    let heard = harness.acknowledged("heard").await;
+    heard.speak(&voice(3.0)).await;
+    let mut client = harness.supervisor().await;
+    let get = || pb::GetCallRequest { call_id: "heard".to_owned() };
+    let is_heard = |told: pb::GetCallResponse| told.live[0].legs[0].smoothed.is_some();
+    eventually!(client.get_call(get()).await.is_ok_and(|told| is_heard(told.into_inner())), true);
+    let mut late = narrow(&harness).await;
+    let mut unread = late.watch_calls(pb::WatchCallsRequest::default()).await.unwrap().into_inner();
+    // Somebody else has seen a round by then.
+    let mut prompt = client.watch_calls(pb::WatchCallsRequest::default()).await.unwrap().into_inner();
+    while !within("a round", prompt.message()).await.unwrap().unwrap().last_of_round {}
+    drop(prompt);
+    client.withdraw_consent(withdraw("heard")).await.unwrap();
+    assert!(!is_heard(client.get_call(get()).await.unwrap().into_inner()));
+    for _ in 0..2 {
+        let told = within("a word", unread.message()).await.unwrap().unwrap();
+        assert_eq!((told.calls.len(), told.last_of_round), (100, false));
+    }
+    let rest = within("a word", unread.message()).await.unwrap().unwrap();
+    assert_eq!((rest.calls.len(), rest.last_of_round), (1, true));
+    let leg = &rest.calls[0].legs[0];
+    assert!(leg.consent_withdrawn && leg.smoothed.is_none(), "{leg:?}");
+    drop((unread, late, calls, heard));
     harness.stop().await;
 }
 
