@@ -43,8 +43,8 @@ pub use handle::Journal;
 pub use options::{Engine as EngineKind, Invalid, Options, TimeToLive, machine_name};
 pub use query::{Page, Query, Scope};
 pub use record::{
-    Action, Alert, Audit, Began, Draft, EmotionShare, Ended, Entry, Evidence, Kind, Notice, Record, RegisteredLeg,
-    Registration, Timeline, TimelinePoint,
+    Action, Alert, Audit, Began, Draft, EmotionShare, Ended, Entry, Evidence, Kind, Notice, Place, Record,
+    RegisteredLeg, Registration, Timeline, TimelinePoint,
 };
 pub use subscription::{Subscription, Told};
 pub use wire::Wire;

@@ -15,7 +15,7 @@ mod registration;
 pub(in crate::journal) mod tests;
 
 pub use act::{Action, Audit};
-pub use alert::{Alert, Evidence};
+pub use alert::{Alert, Evidence, Place};
 pub use call::{Began, EmotionShare, Ended, Timeline, TimelinePoint};
 pub use registration::{Notice, RegisteredLeg, Registration};
 

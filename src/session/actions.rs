@@ -7,11 +7,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Sessions,
-    supervise::{Denied, LONGEST_CALL, acknowledge, snooze_alert},
+    lost::OF_LATE,
+    supervise::{Denied, acknowledge, session_of, snooze_alert},
 };
 use crate::{
     decision::alert::{Attribution, Snooze, State},
-    journal::{self, Action, Alert, Audit, Draft, Kind, Query, Record, Subscription, Told},
+    journal::{self, Action, Alert, Audit, Draft, Entry, Kind, Place, Query, Record, Subscription, Told},
 };
 
 /// How long another server may take to answer an action.
@@ -20,13 +21,24 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 /// The wait before a journal that failed is followed again.
 const AGAIN: Duration = Duration::from_millis(500);
 
+/// A change of an alert, without what it rests on.
+struct Change {
+    place: Place,
+    state: State,
+    node: String,
+    call_id: Option<String>,
+}
+
 impl Sessions {
     /// Does what the journal says that people asked for on other servers, until `closing`.
     pub(crate) async fn follow_actions(self, closing: CancellationToken) {
         let mut after = None;
         while !closing.is_cancelled() {
-            if let Err(error) = self.follow(&mut after, &closing).await {
-                tracing::warn!(%error, "the journal cannot be followed");
+            match self.follow(&mut after, &closing).await {
+                // Another journal took the place of the one that was followed.
+                Err(journal::Error::UnknownSequence { .. }) => after = Some(0),
+                Err(error) => tracing::warn!(%error, "the journal cannot be followed"),
+                Ok(()) => {}
             }
             closing.run_until_cancelled(tokio::time::sleep(AGAIN)).await;
         }
@@ -87,23 +99,43 @@ impl Sessions {
 
     /// Has another server do it, and waits for what comes of it.
     pub(super) async fn ask_others(&self, alert_id: &str, action: Action) -> Result<(), Denied> {
-        let alerts = || Query { kinds: vec![Kind::Alert], ..Query::default() };
-        let since = SystemTime::now().checked_sub(LONGEST_CALL);
-        let known = self.journal().read_all(Query { since, ..alerts() }).await?;
-        let latest = known.iter().rev().find(|entry| alert_of(&entry.draft.record, alert_id).is_some());
-        let Some(latest) = latest else { return Err(Denied::NoAlert { alert_id: alert_id.to_owned() }) };
-        let is_over = |alert: &Alert| alert.state == State::Resolved;
-        if alert_of(&latest.draft.record, alert_id).is_some_and(is_over) {
+        // Before it is looked for, so that what comes of it is not missed.
+        let after = self.journal().last_sequence().await?;
+        let Some(last) = self.last_change(alert_id).await? else {
+            return Err(Denied::NoAlert { alert_id: alert_id.to_owned() });
+        };
+        if last.state == State::Resolved {
             return Err(Denied::Over { alert_id: alert_id.to_owned() });
         }
-        let mut changes = self.journal().subscribe(Query { after: latest.sequence, ..alerts() }).await?;
+        let query = Query { after, kinds: vec![Kind::Alert], call_id: last.call_id, ..Query::default() };
+        let mut changes = self.journal().subscribe(query).await?;
         self.act(action).await?;
         match tokio::time::timeout(PATIENCE, next_change(&mut changes, alert_id)).await {
             Ok(Ok(Some(State::Resolved))) => Err(Denied::Over { alert_id: alert_id.to_owned() }),
             Ok(Ok(Some(_))) => Ok(()),
             Ok(Err(error)) => Err(error.into()),
-            Ok(Ok(None)) | Err(_) => Err(Denied::NoAnswer { node: latest.node.clone() }),
+            Ok(Ok(None)) | Err(_) => Err(Denied::NoAnswer { node: last.node }),
         }
+    }
+
+    /// The last change of an alert, by the calls that live, or, where it is of none of them, by those of late.
+    async fn last_change(&self, alert_id: &str) -> Result<Option<Change>, journal::Error> {
+        let Some(session_id) = session_of(alert_id) else { return Ok(None) };
+        let (view, session_id) = (self.view_now().await, session_id.to_string());
+        let call_id = view.calls.iter().find(|call| call.session_id == session_id).map(|call| call.call_id.clone());
+        let since = if call_id.is_none() { SystemTime::now().checked_sub(OF_LATE) } else { None };
+        let mut last: Option<Change> = None;
+        let see = |entry: Entry| {
+            if let Some(alert) = alert_of(&entry.draft.record, alert_id)
+                && last.as_ref().is_none_or(|last| last.place < alert.place())
+            {
+                let (place, state) = (alert.place(), alert.state);
+                last = Some(Change { place, state, node: entry.node.clone(), call_id: entry.draft.call_id.clone() });
+            }
+        };
+        let query = Query { since, kinds: vec![Kind::Alert], call_id, ..Query::default() };
+        self.journal().each(query, see).await?;
+        Ok(last)
     }
 }
 

@@ -16,21 +16,40 @@ use uuid::{Builder, Uuid};
 use super::{
     Sessions,
     peers::{BEAT, LEASE_BEATS},
-    supervise::LONGEST_CALL,
 };
 use crate::{
     call::EndReason,
     decision::alert::{Reason, State},
-    journal::{self, Alert, Draft, Ended, Entry, Kind, Query, Record},
+    journal::{self, Alert, Draft, Ended, Entry, Kind, Place, Query, Record},
 };
+
+/// How far back it is looked for calls and alerts that may not be over. A call that began earlier is not looked for.
+pub(super) const OF_LATE: Duration = Duration::from_secs(24 * 3600);
+
+/// What is not over, of all that was seen of the journal; no more is held than that, and 16 bytes for each that is.
+#[derive(Default)]
+struct Open {
+    /// Begins of legs, by the ids that their ends would have.
+    legs: HashMap<Uuid, Entry>,
+    /// In the same way.
+    alerts: HashMap<Uuid, OpenAlert>,
+    over: HashSet<Uuid>,
+    /// When each server wrote last.
+    wrote: HashMap<String, SystemTime>,
+}
+
+struct OpenAlert {
+    fired_on: String,
+    last: Entry,
+}
 
 impl Sessions {
     /// Says in the journal how the calls, and their alerts, ended that lived on this server, `node`, when it died. `started` is where the journal says that
     /// it starts.
     pub(crate) async fn tell_lost_calls(self, node: String, started: u64, closing: CancellationToken) {
-        let Some(kept) = closing.run_until_cancelled(self.of_late(Some(started))).await else { return };
-        match kept {
-            Ok(kept) => self.tell_ends(&kept, |writer| writer == node),
+        let Some(open) = closing.run_until_cancelled(self.open_of_late(Some(started))).await else { return };
+        match open {
+            Ok(open) => self.tell_ends(open, |writer| writer == node),
             Err(error) => tracing::warn!(%error, "it is not known which calls were lost when this server died"),
         }
     }
@@ -53,8 +72,8 @@ impl Sessions {
 
     /// Whether nothing is left to be told of servers that are silent now.
     async fn tell_of_the_dead(&self) -> bool {
-        let kept = match self.of_late(None).await {
-            Ok(kept) => kept,
+        let open = match self.open_of_late(None).await {
+            Ok(open) => open,
             Err(error) => {
                 tracing::warn!(%error, "it is not known which calls were lost with a server that died");
                 return false;
@@ -62,25 +81,26 @@ impl Sessions {
         };
         // One that wrote of late may only not have been heard yet.
         let lease = BEAT * LEASE_BEATS;
-        let young = |entry: &&Entry| entry.draft.at.elapsed().unwrap_or(Duration::ZERO) < lease;
-        let wrote: HashSet<&str> = kept.iter().filter(young).map(|entry| entry.node.as_str()).collect();
+        let lately = open.wrote.iter().filter(|(_, at)| at.elapsed().unwrap_or(Duration::ZERO) < lease);
+        let lately: HashSet<String> = lately.map(|(node, _)| node.clone()).collect();
         let own = self.journal().node();
         let silent = |node: &str| node != own && self.shared.peers.is_silent(node);
-        self.tell_ends(&kept, |node| silent(node) && !wrote.contains(node));
-        !wrote.into_iter().any(silent)
+        self.tell_ends(open, |node| silent(node) && !lately.contains(node));
+        !lately.iter().any(|node| silent(node))
     }
 
     /// What the journal says of calls and alerts that may not be over.
-    async fn of_late(&self, until: Option<u64>) -> Result<Vec<Entry>, journal::Error> {
-        let since = SystemTime::now().checked_sub(LONGEST_CALL);
+    async fn open_of_late(&self, until: Option<u64>) -> Result<Open, journal::Error> {
+        let since = SystemTime::now().checked_sub(OF_LATE);
         let query = Query { until, since, kinds: vec![Kind::Call, Kind::Alert], ..Query::default() };
-        self.journal().read_all(query).await
+        let mut open = Open::default();
+        self.journal().each(query, |entry| open.see(entry)).await?;
+        Ok(open)
     }
 
     /// Tells how what servers that died had begun has ended.
-    fn tell_ends(&self, kept: &[Entry], died: impl Fn(&str) -> bool) {
-        let lost: Vec<Draft> = live(kept).into_iter().filter(|began| died(&began.node)).filter_map(lost).collect();
-        let resolved: Vec<Draft> = open_alerts(kept, died).into_iter().filter_map(resolved).collect();
+    fn tell_ends(&self, open: Open, died: impl Fn(&str) -> bool) {
+        let (lost, resolved) = open.ends(died);
         if !lost.is_empty() || !resolved.is_empty() {
             let (legs, alerts) = (lost.len(), resolved.len());
             tracing::warn!(
@@ -96,19 +116,58 @@ impl Sessions {
     }
 }
 
-/// The last changes of alerts that are not over, of those that fired on servers which died.
-fn open_alerts(kept: &[Entry], died: impl Fn(&str) -> bool) -> Vec<&Entry> {
-    let mut latest: HashMap<&str, (&str, State, &Entry)> = HashMap::new();
-    for entry in kept {
-        if let Record::Alert(alert) = &entry.draft.record {
-            let fired_on = latest.get(alert.alert_id.as_str()).map_or(entry.node.as_str(), |known| known.0);
-            latest.insert(&alert.alert_id, (fired_on, alert.state, entry));
+impl Open {
+    /// Takes the next entry into account.
+    fn see(&mut self, entry: Entry) {
+        let wrote = self.wrote.entry(entry.node.clone()).or_insert(entry.draft.at);
+        *wrote = entry.draft.at.max(*wrote);
+        match &entry.draft.record {
+            Record::Began(began) => {
+                let id = id_of_end(began.session_id, &entry.draft);
+                if !self.over.contains(&id) {
+                    self.legs.insert(id, entry);
+                }
+            }
+            Record::Ended(ended) => {
+                let id = id_of_end(ended.session_id, &entry.draft);
+                self.legs.remove(&id);
+                self.over.insert(id);
+            }
+            Record::Alert(alert) => {
+                let id = id_of_resolution(alert);
+                if alert.state == State::Resolved {
+                    self.alerts.remove(&id);
+                    self.over.insert(id);
+                } else if let Some(known) = self.alerts.get_mut(&id) {
+                    if Some(alert.place()) > known.place() {
+                        known.last = entry;
+                    }
+                } else if !self.over.contains(&id) {
+                    self.alerts.insert(id, OpenAlert { fired_on: entry.node.clone(), last: entry });
+                }
+            }
+            _ => {}
         }
     }
-    let is_open = |(fired_on, state, _): &(&str, State, &Entry)| *state != State::Resolved && died(fired_on);
-    let mut open: Vec<&Entry> = latest.into_values().filter(is_open).map(|(.., entry)| entry).collect();
-    open.sort_unstable_by_key(|entry| entry.sequence);
-    open
+
+    /// The ends of legs, and those of alerts, that lived on servers which died, in the order of what they end.
+    fn ends(self, died: impl Fn(&str) -> bool) -> (Vec<Draft>, Vec<Draft>) {
+        let legs = self.legs.into_values().filter(|began| died(&began.node));
+        let alerts = self.alerts.into_values().filter(|alert| died(&alert.fired_on)).map(|alert| alert.last);
+        let [mut legs, mut alerts]: [Vec<Entry>; 2] = [legs.collect(), alerts.collect()];
+        legs.sort_unstable_by_key(|entry| entry.sequence);
+        alerts.sort_unstable_by_key(|entry| entry.sequence);
+        (legs.iter().filter_map(lost).collect(), alerts.iter().filter_map(resolved).collect())
+    }
+}
+
+impl OpenAlert {
+    fn place(&self) -> Option<Place> {
+        match &self.last.draft.record {
+            Record::Alert(alert) => Some(alert.place()),
+            _ => None,
+        }
+    }
 }
 
 /// The end of an alert whose call was lost.
@@ -123,7 +182,7 @@ fn resolved(entry: &Entry) -> Option<Draft> {
         snoozed_until: None,
         ..Alert::clone(last)
     };
-    let id = id_of(&["resolved", &last.alert_id]);
+    let id = id_of_resolution(last);
     let Draft { call_id, leg_id, subject, .. } = entry.draft.clone();
     Some(Draft { id, call_id, leg_id, subject, ..Draft::new(SystemTime::now(), Record::Alert(Box::new(alert))) })
 }
@@ -169,9 +228,19 @@ fn lost(entry: &Entry) -> Option<Draft> {
         warnings: Vec::new(),
         tags: began.tags.clone(),
     };
+    let id = id_of_end(began.session_id, &entry.draft);
     let Draft { call_id, leg_id, subject, .. } = entry.draft.clone();
-    let id = id_of(&["lost", &began.session_id.to_string(), leg_id.as_deref().unwrap_or_default()]);
     Some(Draft { id, call_id, leg_id, subject, ..Draft::new(SystemTime::now(), Record::Ended(ended)) })
+}
+
+/// The id of the end of a leg that was lost.
+fn id_of_end(session_id: Uuid, draft: &Draft) -> Uuid {
+    id_of(&["lost", &session_id.to_string(), draft.leg_id.as_deref().unwrap_or_default()])
+}
+
+/// The id of the end of an alert that was lost.
+fn id_of_resolution(alert: &Alert) -> Uuid {
+    id_of(&["resolved", &alert.alert_id])
 }
 
 /// The same id for the same parts, and no other's.
@@ -187,91 +256,4 @@ fn id_of(parts: &[&str]) -> Uuid {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{
-        decision::alert::Severity,
-        journal::{Began, Evidence},
-        policy::Role,
-    };
-
-    fn entry(sequence: u64, node: &str, record: Record) -> Entry {
-        let draft = Draft::new(SystemTime::now(), record).of_leg("c", "customer", None);
-        Entry { sequence, node: node.to_owned(), draft }
-    }
-
-    fn alert(alert_id: &str, revision: u32, state: State) -> Record {
-        let evidence = Evidence {
-            start_samples: 0,
-            end_samples: 8000,
-            windows: 1,
-            speech_seconds: 1.0,
-            speech_ratio: 1.0,
-            level: 0.6,
-            usual: 0.0,
-            peak: 0.6,
-            peak_end_samples: 8000,
-            scores: Vec::new(),
-            snr_db: None,
-            model: "tiny".to_owned(),
-            sha256: String::new(),
-        };
-        Record::Alert(Box::new(Alert {
-            alert_id: alert_id.to_owned(),
-            revision,
-            rule: "anger".to_owned(),
-            rule_version: 1,
-            role: Role::Customer,
-            tags: BTreeMap::new(),
-            state,
-            severity: Severity::Warning,
-            reason: Reason::Rose,
-            sample_rate_hz: 8000,
-            fired_samples: 8000,
-            changed_samples: 8000,
-            actor: None,
-            actor_reason: None,
-            snoozed_until: None,
-            evidence,
-        }))
-    }
-
-    fn began(session_id: Uuid) -> Record {
-        Record::Began(Began {
-            session_id,
-            role: Role::Customer,
-            analysed: true,
-            tags: BTreeMap::new(),
-            sample_rate_hz: 8000,
-            model: "tiny".to_owned(),
-            sha256: String::new(),
-        })
-    }
-
-    #[test]
-    fn an_alert_is_the_servers_on_which_it_fired_whoever_wrote_of_it_last() {
-        let kept = [
-            entry(1, "a", alert("1", 1, State::Firing)),
-            entry(2, "a", alert("2", 1, State::Firing)),
-            entry(3, "b", alert("3", 1, State::Firing)),
-            entry(4, "b", alert("1", 2, State::Resolved)),
-            entry(5, "a", alert("2", 2, State::Acknowledged)),
-        ];
-        let open =
-            |died: &str| open_alerts(&kept, |node| node == died).iter().map(|entry| entry.sequence).collect::<Vec<_>>();
-        assert_eq!((open("a"), open("b"), open("c")), (vec![5], vec![3], vec![]));
-    }
-
-    #[test]
-    fn whoever_tells_of_an_end_tells_it_under_the_same_id() {
-        let (one, other) = (Uuid::new_v4(), Uuid::new_v4());
-        let id = |record: Record, tell: fn(&Entry) -> Option<Draft>| tell(&entry(1, "a", record)).unwrap().id;
-        assert_eq!(id(began(one), lost), id(began(one), lost));
-        assert_ne!(id(began(one), lost), id(began(other), lost));
-        assert_eq!(id(alert("x", 1, State::Firing), resolved), id(alert("x", 3, State::Snoozed), resolved));
-        assert_ne!(id(alert("x", 1, State::Firing), resolved), id(alert("y", 1, State::Firing), resolved));
-        let told = resolved(&entry(1, "a", alert("x", 3, State::Snoozed))).unwrap();
-        let Record::Alert(told) = told.record else { panic!("{told:?}") };
-        assert_eq!((told.revision, told.state, told.reason), (4, State::Resolved, Reason::CallEnded));
-    }
-}
+mod tests;

@@ -86,10 +86,7 @@ impl Sessions {
         let since = SystemTime::now().checked_sub(LONGEST);
         let kinds = vec![Kind::Action, Kind::Audit];
         let query = Query { until: Some(until), since, kinds, ..Query::default() };
-        for entry in self.journal().read_all(query).await? {
-            self.follow_registrations(&entry);
-        }
-        Ok(())
+        self.journal().each(query, |entry| self.follow_registrations(&entry)).await
     }
 
     /// Forgets registrations that have expired, and pictures that nobody looks at, until `closing`.

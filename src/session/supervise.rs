@@ -2,10 +2,7 @@
 //!
 //! A call of this server is told directly, a call of another one by the journal that both share ([`super::actions`]).
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{sync::Arc, time::SystemTime};
 
 use uuid::Uuid;
 
@@ -22,9 +19,6 @@ use crate::{
     },
     journal::{self, Action, Audit, Draft, Journal, Kind, Query, Record, Scope},
 };
-
-/// No call is longer, so no open alert is older.
-pub(super) const LONGEST_CALL: Duration = Duration::from_secs(24 * 3600);
 
 /// Why an action was not done; the message says what to do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -250,9 +244,13 @@ impl Sessions {
 
     /// The call of this server that an alert's id is of.
     pub(super) fn live_with(&self, alert_id: &str) -> Option<Arc<LiveCall>> {
-        let session_id = Uuid::parse_str(alert_id.get(..36)?).ok()?;
-        self.shared.board.get(session_id)
+        self.shared.board.get(session_of(alert_id)?)
     }
+}
+
+/// The session that an alert's id names.
+pub(super) fn session_of(alert_id: &str) -> Option<Uuid> {
+    Uuid::parse_str(alert_id.get(..36)?).ok()
 }
 
 pub(super) async fn acknowledge(live: &LiveCall, alert_id: &str, by: Attribution) -> Option<Result<(), NotOpen>> {

@@ -11,6 +11,14 @@ use crate::{
     policy::Role,
 };
 
+/// Where a change stands among those of its alert, the later the greater, in whatever order they were stored: one that could not be stored
+/// may be stored behind what came after it. Nothing comes after the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    over: bool,
+    revision: u32,
+}
+
 /// One change of an alert's state. Positions are samples at the client's rate.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Alert {
@@ -50,6 +58,13 @@ pub struct Alert {
     pub snoozed_until: Option<SystemTime>,
     /// What it rests on.
     pub evidence: Evidence,
+}
+
+impl Alert {
+    /// The place of this change among those of the same alert.
+    pub fn place(&self) -> Place {
+        Place { over: self.state == State::Resolved, revision: self.revision }
+    }
 }
 
 /// What an alert rests on: all windows since its rule's level was first high. Without scores once consent is withdrawn.

@@ -1,12 +1,12 @@
 //! What is read rather than watched: calls, alerts, one call, one subject.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     time::{SystemTime, UNIX_EPOCH},
 };
 
 use crate::{
-    journal::{Entry, Kind, Query, Record},
+    journal::{self, Entry, Kind, Query, Record},
     server::{
         convert::{self, AlertFilter, CallFilter, Listing},
         proto,
@@ -14,6 +14,13 @@ use crate::{
     },
     session::{CallView, Denied, Sessions},
 };
+
+/// Where an alert's last change stands, and whether it is asked for: all that is held of each while they are read.
+struct Standing {
+    place: journal::Place,
+    sequence: u64,
+    passes: bool,
+}
 
 /// A page of calls that live, or of legs that have ended.
 pub(super) async fn calls(
@@ -88,23 +95,36 @@ pub(super) async fn alerts(
         call_id: listing.filter.call_id.clone(),
         ..Query::default()
     };
-    let mut latest: HashMap<String, Entry> = HashMap::new();
-    for entry in sessions.journal().read_all(query).await? {
-        if let Record::Alert(alert) = &entry.draft.record {
-            latest.insert(alert.alert_id.clone(), entry);
+    let mut standing: HashMap<String, Standing> = HashMap::new();
+    let see = |entry: Entry| {
+        let Record::Alert(alert) = &entry.draft.record else { return };
+        let (place, sequence) = (alert.place(), entry.sequence);
+        if standing.get(&alert.alert_id).is_none_or(|known| place > known.place) {
+            let passes = sequence > listing.after && listing.filter.takes(&entry, alert);
+            standing.insert(alert.alert_id.clone(), Standing { place, sequence, passes });
         }
-    }
-    let passes = |entry: &Entry| match &entry.draft.record {
-        Record::Alert(alert) => entry.sequence > listing.after && listing.filter.takes(entry, alert),
-        _ => false,
     };
-    let mut latest: Vec<Entry> = latest.into_values().filter(passes).collect();
-    latest.sort_unstable_by_key(|entry| entry.sequence);
-    let more = latest.len() > listing.size;
-    latest.truncate(listing.size);
-    let next = latest.last().filter(|_| more).map(|entry| entry.sequence.to_string());
+    sessions.journal().each(query.clone(), see).await?;
+    let passing = standing.values().filter(|standing| standing.passes);
+    let mut sequences: Vec<u64> = passing.map(|standing| standing.sequence).collect();
+    drop(standing);
+    sequences.sort_unstable();
+    let more = sequences.len() > listing.size;
+    sequences.truncate(listing.size);
+    let next = sequences.last().filter(|_| more).map(u64::to_string);
+    let mut alerts = Vec::with_capacity(sequences.len());
+    if let (Some(first), Some(last)) = (sequences.first(), sequences.last()) {
+        let query = Query { after: first - 1, until: Some(*last), since: None, ..query };
+        let sequences: HashSet<u64> = sequences.iter().copied().collect();
+        let see = |entry: Entry| {
+            if sequences.contains(&entry.sequence) {
+                alerts.extend(convert::alert_entry(&entry));
+            }
+        };
+        sessions.journal().each(query, see).await?;
+    }
     Ok(proto::ListAlertsResponse {
-        alerts: latest.iter().filter_map(convert::alert_entry).collect(),
+        alerts,
         next_page_token: next.unwrap_or_default(),
         last_sequence: convert::count(last_sequence),
     })

@@ -1,9 +1,18 @@
 //! What is kept: calls that ended, alerts, one call.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, SystemTime},
+};
 
 use tonic::Code;
-use undertone::server::proto::{self as pb, AlertFilter, AlertState, CallFilter, CallState, EndReason};
+use undertone::{
+    decision::alert::{Reason, Severity, State},
+    journal::{Alert, Draft, Evidence, Record},
+    policy,
+    server::proto::{self as pb, AlertFilter, AlertState, CallFilter, CallState, EndReason},
+};
+use uuid::Uuid;
 
 use super::{Client, Watcher, acknowledge, tagged, tags};
 use crate::harness::{Harness, voice};
@@ -110,6 +119,66 @@ async fn an_alert_is_listed_once_as_it_stands_and_a_watcher_goes_on_from_there()
     let page = client.list_alerts(second).await.unwrap().into_inner();
     assert_eq!((&page.alerts[..], page.next_page_token.as_str()), (&all.alerts[1..], ""));
     call.end().await;
+    harness.stop().await;
+}
+
+/// A change of an alert of another server's call, which nobody hears of otherwise.
+fn change(alert_id: &str, revision: u32, state: State) -> Draft {
+    let evidence = Evidence {
+        start_samples: 0,
+        end_samples: 8000,
+        windows: 1,
+        speech_seconds: 1.0,
+        speech_ratio: 1.0,
+        level: 0.6,
+        usual: 0.0,
+        peak: 0.6,
+        peak_end_samples: 8000,
+        scores: Vec::new(),
+        snr_db: None,
+        model: "tiny".to_owned(),
+        sha256: String::new(),
+    };
+    let alert = Alert {
+        alert_id: alert_id.to_owned(),
+        revision,
+        rule: "anger".to_owned(),
+        rule_version: 1,
+        role: policy::Role::Customer,
+        tags: BTreeMap::new(),
+        state,
+        severity: Severity::Warning,
+        reason: Reason::Rose,
+        sample_rate_hz: 8000,
+        fired_samples: 8000,
+        changed_samples: 8000,
+        actor: None,
+        actor_reason: None,
+        snoozed_until: None,
+        evidence,
+    };
+    Draft::new(SystemTime::now(), Record::Alert(Box::new(alert))).of_leg("elsewhere", "customer", None)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_was_stored_late_does_not_open_an_alert_again() {
+    let harness = Harness::start().await;
+    let mut client = harness.supervisor().await;
+    let (over, open) = (format!("{}:0:1", Uuid::nil()), format!("{}:0:2", Uuid::nil()));
+    let stored = [
+        change(&over, 1, State::Firing),
+        change(&over, 3, State::Resolved),
+        change(&over, 2, State::Firing),
+        change(&open, 2, State::Snoozed),
+        change(&open, 1, State::Firing),
+    ];
+    let sequences = harness.server.sessions().journal().append(stored.to_vec()).await.unwrap();
+    let listed = client.list_alerts(pb::ListAlertsRequest::default()).await.unwrap().into_inner().alerts;
+    let standing = listed.iter().map(|entry| (entry.sequence, entry.alert.as_ref().unwrap().state()));
+    let expected = [(sequences[1], AlertState::Resolved), (sequences[3], AlertState::Snoozed)];
+    assert!(standing.eq(expected.map(|(sequence, state)| (i64::try_from(sequence).unwrap(), state))), "{listed:?}");
+    let status = client.acknowledge_alert(acknowledge(&over)).await.unwrap_err();
+    assert_eq!(status.code(), Code::FailedPrecondition, "{status:?}");
     harness.stop().await;
 }
 
