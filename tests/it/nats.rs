@@ -9,7 +9,7 @@ use std::{
 };
 
 use undertone::{
-    journal::{Audit, Draft, EngineKind, Error, Journal, Kind, Options, Query, Record, Scope},
+    journal::{Audit, Draft, EngineKind, Entry, Error, Journal, Kind, Options, Query, Record, Scope},
     telemetry::metrics::{JournalMetrics, recorder},
 };
 
@@ -292,6 +292,41 @@ async fn two_servers_share_a_journal_that_comes_back() {
     for expected in &after {
         assert_eq!(next(&mut resumed).await.sequence, *expected);
     }
+    // What was acknowledged before the kill is there, and after it, once.
+    for journal in [&a, &b] {
+        let kept = journal.read_all(Query::default()).await.unwrap();
+        let of_ours = |entry: &&Entry| ["before", "after"].map(Some).contains(&entry.draft.call_id.as_deref());
+        let kept: Vec<u64> = kept.iter().filter(of_ours).map(|entry| entry.sequence).collect();
+        assert_eq!(kept, told);
+    }
+    a.close().await;
+    b.close().await;
+}
+
+/// Somebody deletes the stream, and another server makes it anew.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_listens_to_a_stream_that_is_made_anew_hears_it_from_its_first_entry() {
+    let Some(nats) = Nats::start() else { return };
+    let a = open(&nats.options()).await;
+    let mut listening = a.subscribe(Query::default()).await.unwrap();
+    let before = a.append((0..20).map(|_| timeline("before")).collect()).await.unwrap();
+    for expected in &before {
+        assert_eq!(next(&mut listening).await.sequence, *expected);
+    }
+    let context = async_nats::jetstream::new(async_nats::connect(nats.url()).await.unwrap());
+    context.delete_stream("UNDERTONE").await.unwrap();
+    let b = open(&Options { node: Some("b".to_owned()), ..nats.options() }).await;
+    let after = b.append((0..5).map(|_| timeline("after")).collect()).await.unwrap();
+    assert!(after[4] < before[19], "{after:?}");
+    let told = within("that it is another", listening.next()).await;
+    assert!(matches!(told, Some(Err(Error::UnknownSequence { asked, .. })) if asked == before[19]), "{told:?}");
+    for expected in &after {
+        let entry = next(&mut listening).await;
+        assert_eq!((entry.sequence, entry.node.as_str()), (*expected, "b"));
+    }
+    let last = a.append(vec![timeline("after")]).await.unwrap();
+    assert_eq!(next(&mut listening).await.sequence, last[0]);
+    assert_eq!(listening.last(), last[0]);
     a.close().await;
     b.close().await;
 }

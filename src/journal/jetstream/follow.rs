@@ -1,4 +1,4 @@
-//! Follows the stream, and tells each entry once, whatever the connection does.
+//! Follows the stream, and tells each entry once, whatever the connection does. A stream that somebody made anew is told from its first.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use async_nats::jetstream::consumer::DeliverPolicy;
 use futures_util::StreamExt as _;
 use tokio_util::sync::CancellationToken;
 
-use super::{Link, stream::chain, unreachable};
+use super::{Link, Reached, stream::chain, unreachable};
 use crate::journal::{Error, tail::Tail};
 
 /// The server says so often that it is there, so that a lost consumer is found within twice that.
@@ -21,13 +21,13 @@ const LOOK: Duration = Duration::from_secs(1);
 /// The wait before a lost consumer is made again.
 const AGAIN: Duration = Duration::from_millis(200);
 
-/// Tells the entries after `last`, in order, until `closing`.
-pub(super) async fn follow(link: Link, mut last: u64, tail: Tail, closing: CancellationToken) {
+/// Tells the entries after `reached`, in order, until `closing`.
+pub(super) async fn follow(link: Link, mut reached: Reached, tail: Tail, closing: CancellationToken) {
     let mut lost = false;
     loop {
         let ended = tokio::select! {
             () = closing.cancelled() => return,
-            ended = follow_one(&link, &mut last, &tail, &mut lost) => ended,
+            ended = follow_one(&link, &mut reached, &tail, &mut lost) => ended,
         };
         if let Err(error) = ended
             && !lost
@@ -43,9 +43,18 @@ pub(super) async fn follow(link: Link, mut last: u64, tail: Tail, closing: Cance
 }
 
 /// Tells what one consumer delivers, for as long as it delivers all.
-async fn follow_one(link: &Link, last: &mut u64, tail: &Tail, lost: &mut bool) -> Result<(), Error> {
+async fn follow_one(link: &Link, reached: &mut Reached, tail: &Tail, lost: &mut bool) -> Result<(), Error> {
     let problem = |error: &(dyn std::error::Error + 'static)| unreachable(&link.url, chain(error));
-    let mut there = link.last_sequence().await?;
+    let now = link.reached().await?;
+    if now.made_at != reached.made_at {
+        tracing::warn!(
+            last = reached.sequence,
+            "the journal's stream was made anew; what it held before is gone, and it is followed from its first entry"
+        );
+        *reached = Reached { sequence: 0, ..now };
+        tail.begin_anew();
+    }
+    let (last, mut there) = (&mut reached.sequence, now.sequence);
     let from = DeliverPolicy::ByStartSequence { start_sequence: *last + 1 };
     let consumer = link.consumer(None, from).await?;
     if consumer.cached_info().num_pending == 0 {

@@ -58,6 +58,14 @@ struct Link {
     url: String,
 }
 
+/// How far a stream has come.
+#[derive(Debug, Clone, Copy)]
+struct Reached {
+    /// In nanoseconds since 1970: another stream of the same name has another.
+    made_at: i128,
+    sequence: u64,
+}
+
 /// What a message holds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Stored {
@@ -83,8 +91,8 @@ impl Jetstream {
         let (marks, replicas) = (format!("{}_MARKS", options.stream), options.replicas);
         let link = Link { context, stream, subjects, marks, replicas, url };
         let closing = CancellationToken::new();
-        let last = link.last_sequence().await?;
-        let following = tokio::spawn(follow::follow(link.clone(), last, tail, closing.clone()));
+        let reached = link.reached().await?;
+        let following = tokio::spawn(follow::follow(link.clone(), reached, tail, closing.clone()));
         Ok(Self { client, link, node, closing, following: Mutex::new(Some(following)) })
     }
 
@@ -212,7 +220,12 @@ impl Drop for Jetstream {
 
 impl Link {
     async fn last_sequence(&self) -> Result<u64, Error> {
-        Ok(self.told(self.stream.get_info().await)?.state.last_sequence)
+        Ok(self.reached().await?.sequence)
+    }
+
+    async fn reached(&self) -> Result<Reached, Error> {
+        let info = self.told(self.stream.get_info().await)?;
+        Ok(Reached { made_at: info.created.unix_timestamp_nanos(), sequence: info.state.last_sequence })
     }
 
     /// What a failure of the server means.

@@ -18,7 +18,7 @@ use super::{
     post::Post,
     schedule::{Due, Schedule, Settled},
 };
-use crate::journal::{Entry, Journal, Kind, Page, Query, Told};
+use crate::journal::{Entry, Error, Journal, Kind, Page, Query, Told};
 
 /// How often its mark is kept and its lag told. What was posted since may be posted again after a crash.
 const KEPT_EVERY: Duration = Duration::from_secs(1);
@@ -98,7 +98,7 @@ impl Working {
         let query = self.receiver.alerts(self.schedule.last(), Query::default().limit);
         let subscription = match self.receiver.journal.subscribe(query).await {
             Ok(subscription) => subscription,
-            Err(error) => return tracing::warn!(%error, "the journal cannot be followed, and alerts are posted late"),
+            Err(error) => return self.cannot_follow(&error),
         };
         let told = stream::unfold(subscription, |mut subscription| async {
             subscription.next().await.map(|told| (told, subscription))
@@ -123,7 +123,7 @@ impl Working {
                         tracing::error!(missed, "entries came and went while a receiver was slow: the journal keeps nothing");
                         self.receiver.lag.metrics.posts_total.increment("missed");
                     }
-                    Some(Err(error)) => return tracing::warn!(%error, "the journal cannot be followed, and alerts are posted late"),
+                    Some(Err(error)) => return self.cannot_follow(&error),
                     None => return closing.cancelled().await,
                 },
                 Some((sequence, answer)) = self.posts.next(), if !self.posts.is_empty() => self.settle(sequence, &answer),
@@ -131,6 +131,15 @@ impl Working {
                 _ = ticks.tick() => self.keep_mark().await,
             }
         }
+    }
+
+    /// Where another journal took the place of the one that was followed, all of it is unknown to the receiver.
+    fn cannot_follow(&mut self, error: &Error) {
+        if matches!(error, Error::UnknownSequence { .. }) {
+            self.posts.clear();
+            self.schedule = Schedule::new(&self.receiver.choice.options, 0);
+        }
+        tracing::warn!(%error, "the journal cannot be followed, and alerts are posted late");
     }
 
     /// Posts what is left, unless it fails.
