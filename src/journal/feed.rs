@@ -13,14 +13,14 @@
 use std::{
     collections::{BTreeMap, HashSet, VecDeque},
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, SystemTime},
 };
 
 use tokio::sync::{mpsc, oneshot};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{Audit, Draft, Error, Journal, Kind, Record, Scope};
 
@@ -60,7 +60,9 @@ pub struct Feeder {
 
 #[derive(Default)]
 struct Shared {
-    next_ticket: AtomicU64,
+    next_ticket: Mutex<u64>,
+    /// Purges that find no room among those that wait.
+    forgetting: TaskTracker,
     /// Entries lost since the journal was last told, in the order of [`Kind::ALL`].
     lost: [AtomicU64; Kind::ALL.len()],
 }
@@ -100,8 +102,12 @@ impl Feed {
     pub fn record(&self, draft: Draft) {
         let kind = draft.kind();
         let room = kind != Kind::Timeline || self.drafts.capacity() > self.drafts.max_capacity() / 4;
-        let ticket = self.shared.next_ticket.fetch_add(1, Ordering::Relaxed);
-        if !room || self.drafts.try_send((ticket, draft)).is_err() {
+        let taken_in = room && {
+            // Held until the draft is in, so that whoever has a later ticket finds it there.
+            let mut next = self.shared.next_ticket();
+            self.drafts.try_send((take_ticket(&mut next), draft)).is_ok()
+        };
+        if !taken_in {
             self.shared.lost(kind, 1);
             self.journal.metrics().lost_total.increment(kind.as_str());
             if kind != Kind::Timeline {
@@ -126,8 +132,8 @@ impl Feed {
         let (purge, answered) = self.ticket(scope, audit, true);
         if let Err(mpsc::error::TrySendError::Full(purge)) = self.purges.try_send(purge) {
             let purges = self.purges.clone();
-            // Ends with the feeder at the latest.
-            tokio::spawn(async move { purges.send(purge).await });
+            // Waited for by the feeder, before it ends.
+            self.shared.forgetting.spawn(async move { purges.send(purge).await });
         }
         answered
     }
@@ -139,7 +145,7 @@ impl Feed {
 
     fn ticket(&self, scope: Scope, audit: Draft, must: bool) -> (Purge, oneshot::Receiver<Result<u64, Error>>) {
         let (answer, answered) = oneshot::channel();
-        let ticket = self.shared.next_ticket.fetch_add(1, Ordering::Relaxed);
+        let ticket = take_ticket(&mut self.shared.next_ticket());
         (Purge { ticket, scope, audit, answer, must }, answered)
     }
 }
@@ -166,13 +172,20 @@ impl Feeder {
 
     /// Waits for something to do; false when there is nothing and nothing more will come.
     async fn attend(&mut self, closing: &CancellationToken) -> bool {
-        let idle = self.waiting.is_empty() && self.due.is_empty();
+        // What was lost is still to be told where that failed.
+        let idle = self.waiting.is_empty() && self.due.is_empty() && self.wait.is_none();
         let wait = self.wait;
+        let forgetting = &self.shared.forgetting;
+        let closed = async {
+            closing.cancelled().await;
+            forgetting.close();
+            forgetting.wait().await;
+        };
         tokio::select! {
             biased;
             Some(purge) = self.purges.recv() => self.due.push_back(purge),
             Some(draft) = self.drafts.recv(), if idle => self.waiting.push_back(draft),
-            () = closing.cancelled() => return !idle || !self.drafts.is_empty(),
+            () = closed => return !idle || !self.drafts.is_empty(),
             () = async { tokio::time::sleep(wait.unwrap_or_default()).await }, if !idle => {}
         }
         true
@@ -256,6 +269,10 @@ impl Feeder {
 }
 
 impl Shared {
+    fn next_ticket(&self) -> MutexGuard<'_, u64> {
+        self.next_ticket.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn lost(&self, kind: Kind, count: u64) {
         for (of_kind, lost) in Kind::ALL.into_iter().zip(&self.lost) {
             if of_kind == kind {
@@ -270,6 +287,12 @@ impl Shared {
     }
 }
 
+fn take_ticket(next_ticket: &mut u64) -> u64 {
+    let ticket = *next_ticket;
+    *next_ticket += 1;
+    ticket
+}
+
 /// The drafts that a purge leaves.
 fn unpurged(waiting: VecDeque<Ticketed>, purge: &Purge) -> VecDeque<Ticketed> {
     let before = |ticket: &u64| *ticket < purge.ticket;
@@ -281,3 +304,6 @@ fn unpurged(waiting: VecDeque<Ticketed>, purge: &Purge) -> VecDeque<Ticketed> {
     let stays = |(ticket, draft): &Ticketed| !(before(ticket) && (purge.scope.holds(draft) || of_call(draft)));
     waiting.into_iter().filter(stays).collect()
 }
+
+#[cfg(test)]
+mod tests;
