@@ -276,6 +276,7 @@ impl Reloader {
         told.models_removed = before.engines.models().iter().filter(|model| !is_served(model)).map(name).collect();
         if told.rules_changed {
             told.result = "taken";
+            told.warnings.extend(rules::changed_under_one_version(rules, &new));
             sessions.set_rules(new.clone());
             *rules = new;
         }

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::reload::{Reloader, Trigger};
 use crate::{
     config,
-    decision::rules::{Invalid, Rules, UnknownEmotion},
+    decision::rules::{Invalid, Rule, Rules, UnknownEmotion},
     model::Registry,
 };
 
@@ -71,6 +71,20 @@ pub(super) async fn read(alerts: &config::Alerts, models: &Registry) -> Result<R
 pub(super) fn version(rules: &Rules) -> String {
     let named = rules.rules.iter().map(|rule| format!("{} {}", rule.name, rule.version));
     named.collect::<Vec<_>>().join(", ")
+}
+
+/// Rules that are not what they were although their version is, a line each: an alert's evidence names a rule by its version.
+pub(super) fn changed_under_one_version(before: &Rules, after: &Rules) -> Vec<String> {
+    let changed = after.rules.iter().filter(|rule| {
+        before.rules.iter().any(|old| (&old.name, old.version) == (&rule.name, rule.version) && old != *rule)
+    });
+    let told = |rule: &Arc<Rule>| {
+        let Rule { name, version, .. } = &**rule;
+        format!(
+            "rule {name:?} changed and is still version {version}: raise it, so that alerts tell which rule they rest on"
+        )
+    };
+    changed.map(told).collect()
 }
 
 /// Has them read again whenever the file has changed.

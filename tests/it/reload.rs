@@ -12,7 +12,7 @@ use undertone::{
     config::{Flags, Source},
     model::Manifest,
     server::{
-        Server, Trigger,
+        Reloaded, Server, Trigger,
         proto::{
             AlertReason, EmotionEvent, EndReason, GetModelRequest, ListModelsRequest, Model,
             analyze_response::Message as Response, emotion_event::Outcome,
@@ -222,6 +222,17 @@ async fn rules_that_changed_are_taken_by_the_same_reload() {
     let fired =
         |response: &&Response| matches!(response, Response::Alert(alert) if alert.reason() == AlertReason::Rose);
     assert_eq!(closed.responses.iter().filter(fired).count(), 1);
+    // Alerts name a rule by its version: another under the same one is taken, and told.
+    let warned =
+        |told: &Reloaded| told.warnings.iter().any(|line| line.contains("\"speech\"") && line.contains("version 1"));
+    assert!(!warned(&told), "{told:?}");
+    let other = always().replace("0.5", "0.6");
+    put(&rules, &other);
+    let told = harness.server.reload(Trigger::Signal).await.unwrap();
+    assert!(told.rules_changed && warned(&told), "{told:?}");
+    put(&rules, &format!("{other}cool_down_seconds = 5.0\nversion = 2\n"));
+    let told = harness.server.reload(Trigger::Signal).await.unwrap();
+    assert!(told.rules_changed && !warned(&told), "{told:?}");
     put(&rules, &always().replace("enter", "entre"));
     let refused = harness.server.reload(Trigger::Signal).await.unwrap_err().to_string();
     assert!(refused.contains("entre"), "{refused}");
