@@ -116,7 +116,7 @@ fn of_a_day_of_calls_only_those_are_held_that_are_not_over() {
     let of_call = |n: u64| {
         let (session, name) = (Uuid::from_u128(u128::from(n)), n.to_string());
         let mut records = vec![began(session), alert(&name, 1, State::Firing)];
-        if n % 1000 != 0 {
+        if !n.is_multiple_of(1000) {
             records.extend([alert(&name, 2, State::Resolved), ended(session)]);
         }
         records.into_iter().enumerate().map(move |(place, record)| entry(4 * n + place as u64, "a", record))
