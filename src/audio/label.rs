@@ -117,6 +117,12 @@ impl Watch {
         groups.into_iter().find_map(|group| self.take(group))
     }
 
+    /// Bytes that it takes in all.
+    pub fn bytes(&self) -> usize {
+        let pairs = self.linear.capacity() + self.law.capacity();
+        size_of::<Self>() + pairs * (size_of::<Pairs>() + 2 * size_of::<[u32; 256]>()) + self.pending.capacity()
+    }
+
     /// Forgets the beginning of a group: what follows begins with a whole sample.
     pub fn realign(&mut self) {
         self.pending.clear();

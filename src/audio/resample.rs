@@ -114,6 +114,11 @@ impl Resampler {
         }
     }
 
+    /// Bytes that it takes beside itself; what streams share is not counted.
+    pub fn bytes(&self) -> usize {
+        self.blocks.as_ref().map_or(0, Blocks::bytes)
+    }
+
     /// Input samples that must have been pushed before the first `output_samples` are out.
     pub fn input_needed(&self, output_samples: u64) -> u64 {
         match &self.blocks {

@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, sync::Arc, time::Instant};
 
-use zeroize::Zeroizing;
+use zeroize::{Zeroize as _, Zeroizing};
 
 use super::{
     Chunk, Control, EndReason, Options, Output, Resumption, Status, Warning, WindowId,
@@ -22,6 +22,9 @@ use crate::{
     features::{self, Buffers},
     model::Outcome,
 };
+
+/// Room for decoded samples that is kept from chunk to chunk: 200 ms, twice what chunks commonly hold.
+const PLANES_PER_SECOND: usize = 5;
 
 /// One call.
 pub struct Call {
@@ -100,9 +103,12 @@ impl Call {
         matches!(self.phase, Phase::Open)
     }
 
-    /// Bytes that the frames of its legs take.
+    /// Bytes that it keeps of what its legs hear: samples, frames and all that is heard with. What is decided of them is not counted, nor what
+    /// legs share.
     pub fn bytes(&self) -> usize {
-        self.legs.iter().map(Leg::bytes).sum()
+        let legs: usize = self.legs.iter().map(|leg| size_of::<Leg>() + leg.bytes()).sum();
+        let planes: usize = self.planes.iter().map(|plane| plane.capacity() * size_of::<f32>()).sum();
+        legs + planes + self.watch.as_ref().map_or(0, label::Watch::bytes)
     }
 
     /// Legs it has.
@@ -156,7 +162,17 @@ impl Call {
             taken += fresh.len() as u64;
         }
         self.measure.count(samples as u64, now, decoded, &mut self.outputs);
+        self.release_planes();
         taken
+    }
+
+    /// Gives back what a chunk took that was longer than chunks commonly are.
+    fn release_planes(&mut self) {
+        let most = self.options.sample_rate_hz as usize / PLANES_PER_SECOND;
+        for plane in self.planes.iter_mut().filter(|plane| plane.capacity() > most) {
+            plane.zeroize();
+            *plane = Vec::new();
+        }
     }
 
     /// Changes the state of one leg, or of all.

@@ -21,6 +21,7 @@ use crate::{
 };
 
 mod alerts;
+mod memory;
 mod permission;
 mod streams;
 

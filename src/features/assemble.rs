@@ -146,7 +146,7 @@ mod tests {
     #[test]
     fn all_instructions_make_the_same_window() {
         let values: Vec<f32> = (0..3 * RAW_VALUES).map(|n| (n * n % 977) as f32 / -11.0).collect();
-        let frames = values.chunks(RAW_VALUES).map(|values| RawFrame { values, faint: &[1e-11, -0.2] });
+        let frames = values.chunks(RAW_VALUES).map(|values| RawFrame { values, faint: &[1e-11, -0.2], fresh: 2 });
         let (mut vectors, mut scalar) = (vec![1.0; 4 * VALUES], vec![2.0; 4 * VALUES]);
         assemble_as_is(frames.clone(), &mut vectors);
         Fill { frames, level: Level::AsIs, window: &mut scalar }.with_simd(pulp::Scalar::new());
@@ -159,14 +159,14 @@ mod tests {
         values[RAW_VALUES - 1] = 0.01;
         values[2 * RAW_VALUES - 1] = 0.1;
         values[5] = -30.0;
-        let frames = values.chunks(RAW_VALUES).map(|values| RawFrame { values, faint: &[] });
+        let frames = values.chunks(RAW_VALUES).map(|values| RawFrame { values, faint: &[], fresh: 0 });
         let mut window = vec![1.0; 3 * VALUES];
         assemble(frames, &mut window);
         // Divided by the peak of 0.1 everything is 20 dB louder: the loudest band at -10 dB, the clamp at -90 dB.
         assert!((window[MEL_AT + 5] + 10.0).abs() < 1e-4);
         assert!((window[MEL_AT + 6] + 70.0).abs() < 1e-4);
         values[6] = -200.0;
-        let frames = values.chunks(RAW_VALUES).map(|values| RawFrame { values, faint: &[] });
+        let frames = values.chunks(RAW_VALUES).map(|values| RawFrame { values, faint: &[], fresh: 0 });
         assemble(frames, &mut window);
         assert!((window[MEL_AT + 6] + 90.0).abs() < 1e-4);
         assert!(window[2 * VALUES..].iter().all(|&value| value == 0.0), "padding");

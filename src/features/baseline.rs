@@ -53,6 +53,11 @@ impl Baseline {
         }
     }
 
+    /// Bytes that it takes beside itself.
+    pub(super) fn bytes(&self) -> usize {
+        self.mean.capacity() * size_of::<f64>()
+    }
+
     /// Takes note of a frame of speech that has come.
     pub(super) fn hear(&mut self, bands: &[f32]) {
         let (groups, rest) = bands.as_chunks();

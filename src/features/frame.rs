@@ -19,11 +19,16 @@ pub(super) const CROSSING_THRESHOLD: f32 = 1e-10;
 /// The threshold of the highest peak there is: 1, and what a resampler overshoots by.
 const COUNTING_THRESHOLD: f32 = 4.0 * CROSSING_THRESHOLD;
 
+/// The threshold of the lowest peak there is, [`super::thesis154::PEAK_OFFSET`]; what is no further from 0 is positive whatever the peak. A
+/// little less, for its rounding.
+const LEAST_THRESHOLD: f32 = 0.99e-7 * CROSSING_THRESHOLD;
+
 /// Hops a frame.
 const HOPS: usize = FRAME_SAMPLES / HOP_SAMPLES;
 
 /// Corrections kept for 512 samples, to bound what a leg of nothing but faint samples takes: one a sample. What 16 bits can say is
-/// never faint, so they come from a resampler's ringing alone; recordings cut from digital silence have some 500 a frame.
+/// never faint, so they come from a resampler's ringing alone; where digital silence begins or ends there are some 500 a frame.
+/// [`super::Memory`] bounds what is kept of all frames together.
 const MOST_FAINT: usize = HOP_SAMPLES;
 
 /// One frame.
@@ -35,6 +40,8 @@ pub(super) struct Frame<'a> {
     /// Changes of sign between two of its samples, silence around the signal left out.
     pub(super) crossings: u32,
     hops: &'a [Hop; HOPS],
+    /// Whether no frame was told before.
+    is_first: bool,
 }
 
 /// Cuts a stream into frames.
@@ -69,6 +76,11 @@ impl Frame<'_> {
         let (first, rest) = self.hops.split_first().expect("a frame has hops");
         first.faint[first.faint_at_first..].iter().chain(rest.iter().flat_map(|hop| &hop.faint)).copied()
     }
+
+    /// How many of the corrections, at their end, the frame before has not: those of the last hop, and all of the first frame's.
+    pub(super) fn fresh(&self) -> usize {
+        if self.is_first { self.faint().count() } else { self.hops[HOPS - 1].faint.len() }
+    }
 }
 
 impl Framer {
@@ -82,6 +94,12 @@ impl Framer {
             received: 0,
             told: 0,
         }
+    }
+
+    /// Bytes of its samples and corrections.
+    pub(super) fn bytes(&self) -> usize {
+        let faint: usize = self.hops.iter().chain([&self.current]).map(|hop| hop.faint.capacity()).sum();
+        (self.samples.capacity() + faint) * size_of::<f32>()
     }
 
     /// Takes samples in and tells each frame that they complete.
@@ -150,6 +168,7 @@ impl Framer {
             crossings: self.hops.iter().map(|hop| hop.crossings).sum::<u32>()
                 - u32::from(self.hops[0].crosses_at_first),
             hops: &self.hops,
+            is_first: self.told == 0,
         });
         self.told += 1;
         self.samples.copy_within(HOP_SAMPLES.., 0);
@@ -185,7 +204,7 @@ fn is_negative(sample: f32) -> bool {
 
 /// Negative, but taken for positive.
 fn is_faint(sample: f32) -> bool {
-    (-COUNTING_THRESHOLD..0.0).contains(&sample)
+    (-COUNTING_THRESHOLD..-LEAST_THRESHOLD).contains(&sample)
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ use crate::audio::{
 pub use super::raw::{RawFrame, RawSequence};
 
 /// Samples handled at a time, so that what is between resampler and extractor stays small however large a push is.
-const SLICE_SAMPLES: usize = 1_024;
+const SLICE_SAMPLES: usize = 512;
 
 #[cfg(test)]
 thread_local! {
@@ -105,12 +105,14 @@ impl Listener {
         let resampler = Resampler::new(source_hz, rate_hz)?;
         let gate = gate.then(|| GateTrack { gate: Gate::new(source_hz), heard: 0 });
         let clock = Clock { source_hz: source_hz.into(), rate_hz: rate_hz.into(), layout: front_end.layout() };
+        // What a slice becomes, and a block of the resampler's that was waiting: 40 ms at most.
+        let room = SLICE_SAMPLES * rate_hz as usize / source_hz as usize + rate_hz as usize / 25;
         Ok(Self {
             clock,
             resampler,
             gate,
             extractor: Extractor::new(front_end),
-            resampled: Zeroizing::default(),
+            resampled: Zeroizing::new(Vec::with_capacity(room)),
             frames: 0,
         })
     }
@@ -143,6 +145,12 @@ impl Listener {
             None => 0,
             Some(last) => self.resampler.input_needed(self.clock.layout.end(last)),
         }
+    }
+
+    /// Bytes that it takes beside itself; what legs share is not counted.
+    pub(super) fn bytes(&self) -> usize {
+        let gate = self.gate.as_ref().map_or(0, |track| track.gate.bytes());
+        self.resampler.bytes() + gate + self.extractor.bytes() + self.resampled.capacity() * size_of::<f32>()
     }
 
     pub(super) fn clock(&self) -> Clock {

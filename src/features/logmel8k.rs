@@ -168,12 +168,17 @@ impl Extractor {
             input = rest;
             if self.filled == self.samples.len() {
                 self.analyse();
-                tell(RawFrame { values: &self.bands, faint: &[] });
+                tell(RawFrame { values: &self.bands, faint: &[], fresh: 0 });
                 let hop = self.plan.options.hop_samples;
                 self.samples.copy_within(hop.., 0);
                 self.filled -= hop;
             }
         }
+    }
+
+    /// Bytes of its frame and its bands.
+    pub(super) fn bytes(&self) -> usize {
+        (self.samples.capacity() + self.bands.capacity()) * size_of::<f32>()
     }
 
     /// The frame's bands.

@@ -36,6 +36,11 @@ struct Standardize<'a> {
 }
 
 impl Standardization {
+    /// Bytes that it takes beside itself.
+    pub(super) fn bytes(&self) -> usize {
+        (self.mean.capacity() + self.deviation.capacity()) * size_of::<f32>()
+    }
+
     /// One that changes nothing.
     pub fn identity(values: usize) -> Self {
         Self { mean: vec![0.0; values], deviation: vec![1.0; values] }

@@ -115,9 +115,10 @@ impl Pipeline {
         })
     }
 
-    /// Bytes that its frames take; windows are counted apart.
+    /// Bytes that it takes in all, but for what legs share; windows are counted apart.
     pub fn bytes(&self) -> usize {
-        self.heard.memory.bytes()
+        let Self { listener, heard, standardization, .. } = self;
+        size_of::<Self>() + listener.bytes() + heard.memory.bytes() + heard.rule.bytes() + standardization.bytes()
     }
 
     /// Windows take their memory from there.

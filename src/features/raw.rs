@@ -12,6 +12,8 @@ pub struct RawFrame<'a> {
     /// Of `thesis154`: magnitudes of samples between 0 and the least that counts as negative at full level. In a window of a lower
     /// level each larger than the threshold counts as a change of sign more, or, below 0, less.
     pub(super) faint: &'a [f32],
+    /// How many of them, at the end, the frame before has not: frames overlap, and what they share is kept once.
+    pub(super) fresh: usize,
 }
 
 /// Raw frames in a row, in plain vectors that can be kept on disk.
@@ -21,9 +23,11 @@ pub struct RawSequence {
     pub width: usize,
     /// `[frames, width]`.
     pub values: Vec<f32>,
-    /// Corrections of all frames, one frame's after the other's.
+    /// Corrections of all frames, what frames share once.
     pub faint: Vec<f32>,
-    /// Where each frame's corrections end.
+    /// Where each frame's corrections begin and end.
+    pub faint_begins: Vec<u32>,
+    /// One past the last.
     pub faint_ends: Vec<u32>,
 }
 
@@ -55,7 +59,7 @@ impl Layout {
 impl RawSequence {
     /// None yet, of `width` values each.
     pub fn new(width: usize) -> Self {
-        Self { width, values: Vec::new(), faint: Vec::new(), faint_ends: Vec::new() }
+        Self { width, values: Vec::new(), faint: Vec::new(), faint_begins: Vec::new(), faint_ends: Vec::new() }
     }
 
     /// Frames there are.
@@ -71,16 +75,23 @@ impl RawSequence {
     /// Adds a frame behind.
     pub(super) fn push(&mut self, frame: RawFrame<'_>) {
         self.values.extend_from_slice(frame.values);
-        self.faint.extend_from_slice(frame.faint);
-        self.faint_ends.push(u32::try_from(self.faint.len()).expect("fewer than 2^32 corrections in a recording"));
+        self.faint.extend_from_slice(&frame.faint[frame.faint.len() - frame.fresh..]);
+        let place = |at: usize| u32::try_from(at).expect("fewer than 2^32 corrections in a recording");
+        self.faint_begins.push(place(self.faint.len() - frame.faint.len()));
+        self.faint_ends.push(place(self.faint.len()));
     }
 
-    /// A range of frames.
+    /// A range of frames. Ranges of several recordings may be chained: the first frame of each shares nothing.
     pub(super) fn iter(&self, frames: Range<usize>) -> impl Iterator<Item = RawFrame<'_>> + Clone {
-        let end_of = |frame: usize| self.faint_ends[frame] as usize;
-        frames.map(move |frame| RawFrame {
-            values: &self.values[frame * self.width..(frame + 1) * self.width],
-            faint: &self.faint[frame.checked_sub(1).map_or(0, end_of)..end_of(frame)],
+        let first = frames.start;
+        frames.map(move |frame| {
+            let (begin, end) = (self.faint_begins[frame] as usize, self.faint_ends[frame] as usize);
+            let before = if frame == first { begin } else { self.faint_ends[frame - 1] as usize };
+            RawFrame {
+                values: &self.values[frame * self.width..(frame + 1) * self.width],
+                faint: &self.faint[begin..end],
+                fresh: end - before,
+            }
         })
     }
 }
@@ -101,6 +112,15 @@ impl Extractor {
             Self::Thesis154(extractor) => extractor.push(samples, tell),
             Self::Logmel8k(extractor) => extractor.push(samples, tell),
             Self::Waveform(extractor) => extractor.push(samples, tell),
+        }
+    }
+
+    /// Bytes that it takes beside itself; what legs share is not counted.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::Thesis154(extractor) => size_of::<thesis154::Extractor>() + extractor.bytes(),
+            Self::Logmel8k(extractor) => size_of::<logmel8k::Extractor>() + extractor.bytes(),
+            Self::Waveform(extractor) => extractor.bytes(),
         }
     }
 

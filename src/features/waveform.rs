@@ -62,6 +62,11 @@ impl Extractor {
         Self { frame: Zeroizing::new(vec![0.0; options.hop_samples]), filled: 0 }
     }
 
+    /// Bytes of its frame.
+    pub(super) fn bytes(&self) -> usize {
+        self.frame.capacity() * size_of::<f32>()
+    }
+
     /// Takes samples in and tells each frame that they complete.
     pub(super) fn push(&mut self, mut input: &[f32], mut tell: impl FnMut(RawFrame<'_>)) {
         while !input.is_empty() {
@@ -70,7 +75,7 @@ impl Extractor {
             self.filled += part.len();
             input = rest;
             if self.filled == self.frame.len() {
-                tell(RawFrame { values: &self.frame, faint: &[] });
+                tell(RawFrame { values: &self.frame, faint: &[], fresh: 0 });
                 self.filled = 0;
             }
         }

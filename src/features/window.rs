@@ -161,19 +161,25 @@ impl Rule {
     )]
     pub(super) fn new(options: &WindowOptions, clock: Clock) -> Self {
         let frames = |seconds: f64| (seconds / clock.hop_seconds()).ceil() as u64;
+        let unsettled = frames(UNSETTLED_SECONDS);
         Self {
             clock,
             min_samples: (f64::from(options.min_seconds) * clock.source_hz as f64).round() as u64,
             clear_after_frames: (f64::from(options.clear_after_seconds) / clock.hop_seconds()).floor() as u64,
-            unsettled: frames(UNSETTLED_SECONDS),
+            unsettled,
             reason_frames: frames(REASON_SECONDS),
             heard: 0,
             settled: Onset::default(),
             not_before: 0,
             asked: 0,
-            findings: VecDeque::new(),
+            findings: VecDeque::with_capacity(options.frames.max(unsettled as usize + 1) + 1),
             options: options.clone(),
         }
+    }
+
+    /// Bytes that it takes beside itself.
+    pub(super) fn bytes(&self) -> usize {
+        self.findings.capacity() * size_of::<Finding>()
     }
 
     /// Takes the next frame in.

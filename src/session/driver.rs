@@ -15,7 +15,7 @@ use crate::{
         alert::{Attribution, Snooze},
     },
     model::Outcome,
-    telemetry::trace,
+    telemetry::{metrics::Amount, trace},
 };
 
 /// A call and the windows of it that are out. Dropped, it cancels them.
@@ -30,6 +30,8 @@ pub(super) struct Driver {
     turn: Turn,
     /// A model that is tried on the same audio.
     shadow: Option<Beside>,
+    /// What its legs keep, told anew with every half second of audio, where that is counted.
+    bytes: Option<Amount>,
     failed: bool,
     /// The stream that it comes by, or the recording that it is, where that is traced.
     trace: Option<trace::Request>,
@@ -61,6 +63,7 @@ impl Driver {
             windows: FuturesUnordered::new(),
             turn,
             shadow: None,
+            bytes: None,
             failed: false,
             trace: None,
             chunk: None,
@@ -70,6 +73,20 @@ impl Driver {
     /// The same, with a model that is tried on the same audio.
     pub(super) fn beside(self, shadow: Option<Beside>) -> Self {
         Self { shadow, ..self }
+    }
+
+    /// The same, with what its legs keep counted there.
+    pub(super) fn weighed_by(self, bytes: Amount) -> Self {
+        let mut weighed = Self { bytes: Some(bytes), ..self };
+        weighed.weigh();
+        weighed
+    }
+
+    /// Tells what its legs keep now.
+    fn weigh(&mut self) {
+        if let Some(bytes) = &mut self.bytes {
+            bytes.set((self.call.bytes() + self.shadow.as_ref().map_or(0, Beside::bytes)) as f64);
+        }
     }
 
     /// Goes on by a stream that is traced, or by one that is not.
@@ -179,6 +196,7 @@ impl Driver {
                 Output::Spent(spent) => {
                     self.engine.metrics.stages.decode.record(spent.decode);
                     self.engine.metrics.stages.features.record(spent.features);
+                    self.weigh();
                     continue;
                 }
                 Output::Event(event) => {

@@ -16,7 +16,6 @@ use super::{
     outbox::Outbox,
     registry::Slots,
     resume::Rejoined,
-    shadow::Beside,
     spread::Place,
     turn::Turn,
 };
@@ -136,10 +135,10 @@ impl Sessions {
             Ok::<_, Refusal>(shadow.hear(first_leg, put_off_samples, own)?)
         });
         let shadow = shadow.transpose()?;
-        let bytes = call.bytes() + shadow.as_ref().map_or(0, Beside::bytes);
-        let live = self.metrics().live(request.legs.len(), load, bytes);
+        let live = self.metrics().live(request.legs.len(), load);
         let turn = Turn::new(request.sample_rate_hz, request.encoding.bytes_per_sample());
         let driver = Driver::new(call, rules, Arc::clone(&engine), first_leg, turn).beside(shadow);
+        let driver = driver.weighed_by(self.metrics().legs_bytes());
         let acknowledgement = Arc::new(acknowledgement);
         let outbox = Outbox::new(request.legs.len(), limits.event_buffer, self.metrics().events_dropped_total.clone());
         let (posted, commands) = self.shared.board.post(Arc::clone(&acknowledgement));

@@ -18,7 +18,7 @@ mod supervision;
 mod traces;
 mod webhook;
 
-pub use handles::{Counters, Live, Seconds};
+pub use handles::{Amount, Counters, Live, Seconds};
 use handles::{METADATA, Registration};
 pub use journal::{ENTRY_KINDS, JOURNAL_FAILURES, JournalMetrics};
 pub use model::{ModelMetrics, STAGES, Stages, UNCERTAIN};
@@ -197,13 +197,14 @@ impl Metrics {
         }
     }
 
-    /// Counts so many legs, which need so many windows a second and keep so much, as live while the guard is held.
-    pub fn live(&self, legs: usize, windows_per_second: f64, bytes: usize) -> Live {
-        Live::of(vec![
-            (self.legs_live.clone(), legs as f64),
-            (self.load.clone(), windows_per_second),
-            (self.legs_bytes.clone(), bytes as f64),
-        ])
+    /// Counts so many legs, which need so many windows a second, as live while the guard is held.
+    pub fn live(&self, legs: usize, windows_per_second: f64) -> Live {
+        Live::of(vec![(self.legs_live.clone(), legs as f64), (self.load.clone(), windows_per_second)])
+    }
+
+    /// What the legs of one call keep of what they heard, in bytes.
+    pub fn legs_bytes(&self) -> Amount {
+        Amount::of(self.legs_bytes.clone())
     }
 
     /// Counts so many legs as kept after a break while the guard is held.
@@ -232,9 +233,12 @@ mod tests {
         let (a, b) = (recorder(), recorder());
         let (of_a, _of_b) = (Metrics::new(&a), Metrics::new(&b));
         of_a.calls_ended_total.increment("idle");
-        let two = of_a.live(2, 4.0, 1000);
-        let _three = of_a.live(3, 6.5, 3000);
-        drop(two);
+        let (two, mut bytes_of_two) = (of_a.live(2, 4.0), of_a.legs_bytes());
+        let (_three, mut bytes_of_three) = (of_a.live(3, 6.5), of_a.legs_bytes());
+        bytes_of_two.set(1000.0);
+        bytes_of_three.set(2000.0);
+        bytes_of_three.set(3000.0);
+        drop((two, bytes_of_two));
         let text = a.handle().render();
         assert_eq!(line(&text, "undertone_legs_live "), "undertone_legs_live 3");
         assert_eq!(line(&text, LOAD), "undertone_load_windows_per_second 6.5");

@@ -43,6 +43,11 @@ impl Halver {
         Self { even: plane(EVEN_BEFORE), odd: plane(ODD_BEFORE) }
     }
 
+    /// Bytes that it takes in all.
+    pub(super) fn bytes(&self) -> usize {
+        size_of::<Self>() + (self.even.capacity() + self.odd.capacity()) * size_of::<f32>()
+    }
+
     /// Takes as many samples in as were announced and puts half as many in their place, in front.
     pub(super) fn halve(&mut self, samples: &mut [f32]) {
         let Self { even, odd } = self;

@@ -120,6 +120,12 @@ impl Measure {
         FRAMES * self.half.len()
     }
 
+    /// Bytes of its buffers.
+    pub(super) fn bytes(&self) -> usize {
+        let halvers: usize = self.halvers.iter().map(Halver::bytes).sum();
+        halvers + (self.half.capacity() + self.frame.capacity()) * size_of::<f32>()
+    }
+
     /// Takes samples in and tells each block that they complete.
     pub(super) fn push(&mut self, mut samples: &[f32], mut tell: impl FnMut(Block<'_>)) {
         while !samples.is_empty() {

@@ -90,6 +90,11 @@ impl Gate {
         measure.finish(|block| track.push(block.power, told(&walker.step(block.values))));
     }
 
+    /// Bytes that it takes beside itself; what streams share is not counted.
+    pub fn bytes(&self) -> usize {
+        self.measure.bytes() + self.walker.bytes() + self.track.bytes()
+    }
+
     /// What was told so far, of the last 4 s.
     pub fn track(&self) -> &Track {
         &self.track

@@ -119,6 +119,11 @@ impl Walker {
         Self { parameters, given, blocks: 0 }
     }
 
+    /// Bytes of what its layers were given.
+    pub(super) fn bytes(&self) -> usize {
+        self.given.iter().map(|given| given.capacity() * size_of::<[f32; WIDTH]>()).sum()
+    }
+
     /// Goes on by a block; the logits of all heads.
     pub fn step(&mut self, values: &[f32; VALUES]) -> [f32; OUTPUTS] {
         Arch::new().dispatch(Step { walker: self, values })

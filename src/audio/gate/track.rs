@@ -60,6 +60,11 @@ impl Track {
         Some(Finding { activity, power, background })
     }
 
+    /// Bytes of the blocks that are kept.
+    pub(super) fn bytes(&self) -> usize {
+        self.blocks.capacity() * size_of::<Block>()
+    }
+
     /// The blocks that the last of `heard` blocks changed: itself, and those that a head looked back to or that are beside them.
     pub fn changed_by(&self, heard: u64) -> impl Iterator<Item = (u64, Finding)> {
         let told = LAGS.into_iter().filter_map(move |lag| heard.checked_sub(1 + lag as u64));

@@ -74,6 +74,11 @@ impl Blocks {
         output_samples.div_ceil(block_out) * block_in + block_in / 2
     }
 
+    /// Bytes of its buffers.
+    pub(super) fn bytes(&self) -> usize {
+        (self.input.capacity() + self.overlap.capacity()) * size_of::<f32>()
+    }
+
     pub(super) fn push(&mut self, mut input: &[f32], out: &mut Vec<f32>) {
         while !input.is_empty() {
             let (part, rest) = input.split_at(input.len().min(self.input.len() - self.filled));

@@ -37,6 +37,8 @@ static UNTUNED: LazyLock<Arc<ChromaBank>> = LazyLock::new(|| Arc::new(ChromaBank
 thread_local! {
     /// The spectrum at hand.
     static POWER: RefCell<Vec<f32>> = RefCell::new(MEL_BANK.spectrum());
+    /// The corrections at hand.
+    static FAINT: RefCell<Vec<f32>> = RefCell::default();
 }
 
 /// Makes raw frames of a stream; in f32 without allocating.
@@ -49,7 +51,6 @@ struct Analysis {
     spectrum: Power,
     chroma: Arc<ChromaBank>,
     raw: [f32; RAW_VALUES],
-    faint: Vec<f32>,
 }
 
 /// What becomes of a power spectrum.
@@ -63,34 +64,41 @@ impl Extractor {
     /// Spectra are computed by `spectrum`, chroma for `tuning`, in parts of a semitone.
     pub(in crate::features) fn new(spectrum: Power, tuning: f64) -> Self {
         let chroma = if tuning == 0.0 { Arc::clone(&UNTUNED) } else { Arc::new(ChromaBank::new(tuning)) };
-        let analysis = Analysis { spectrum, chroma, raw: [0.0; RAW_VALUES], faint: Vec::new() };
+        let analysis = Analysis { spectrum, chroma, raw: [0.0; RAW_VALUES] };
         Self { framer: Framer::new(), analysis }
     }
 
     /// Takes samples in and tells each raw frame that they complete.
     pub(in crate::features) fn push(&mut self, samples: &[f32], mut tell: impl FnMut(RawFrame<'_>)) {
         let Self { framer, analysis } = self;
-        framer.push(samples, |frame| tell(analysis.raw_frame(&frame)));
+        framer.push(samples, |frame| analysis.tell(&frame, &mut tell));
     }
 
     /// Ends the stream with silence: `1 + samples / 512` frames in all.
     pub(in crate::features) fn finish(&mut self, mut tell: impl FnMut(RawFrame<'_>)) {
         let Self { framer, analysis } = self;
-        framer.finish(|frame| tell(analysis.raw_frame(&frame)));
+        framer.finish(|frame| analysis.tell(&frame, &mut tell));
+    }
+
+    /// Bytes of what waits to be a frame.
+    pub(in crate::features) fn bytes(&self) -> usize {
+        self.framer.bytes()
     }
 }
 
 impl Analysis {
-    fn raw_frame(&mut self, frame: &Frame<'_>) -> RawFrame<'_> {
+    fn tell(&mut self, frame: &Frame<'_>, tell: &mut impl FnMut(RawFrame<'_>)) {
         POWER.with_borrow_mut(|power| {
             (self.spectrum)(frame.samples, power);
             Arch::new().dispatch(Bands { power, chroma_bank: &self.chroma, raw: &mut self.raw });
         });
         self.raw[RAW_CROSSINGS_AT] = frame.crossings as f32;
         self.raw[RAW_PEAK_AT] = frame.peak;
-        self.faint.clear();
-        self.faint.extend(frame.faint());
-        RawFrame { values: &self.raw, faint: &self.faint }
+        FAINT.with_borrow_mut(|faint| {
+            faint.clear();
+            faint.extend(frame.faint());
+            tell(RawFrame { values: &self.raw, faint, fresh: frame.fresh() });
+        });
     }
 }
 

@@ -13,6 +13,12 @@ pub struct Counters(Vec<(String, Counter)>);
 /// Counts as live while it is held.
 pub struct Live(Vec<(Gauge, f64)>);
 
+/// An amount that changes while it is held.
+pub struct Amount {
+    gauge: Gauge,
+    amount: f64,
+}
+
 /// Adds durations up and counts whole seconds of them.
 pub struct Seconds {
     counter: Counter,
@@ -49,6 +55,24 @@ impl Live {
 impl Drop for Live {
     fn drop(&mut self) {
         self.0.iter().for_each(|(gauge, amount)| gauge.decrement(*amount));
+    }
+}
+
+impl Amount {
+    pub(super) fn of(gauge: Gauge) -> Self {
+        Self { gauge, amount: 0.0 }
+    }
+
+    /// It is so much now.
+    pub fn set(&mut self, amount: f64) {
+        self.gauge.increment(amount - self.amount);
+        self.amount = amount;
+    }
+}
+
+impl Drop for Amount {
+    fn drop(&mut self) {
+        self.gauge.decrement(self.amount);
     }
 }
 

@@ -115,6 +115,7 @@ impl Kept for RawSequence {
         (self.width as u64).write(bytes);
         self.values.write(bytes);
         self.faint.write(bytes);
+        self.faint_begins.write(bytes);
         self.faint_ends.write(bytes);
     }
 
@@ -123,6 +124,7 @@ impl Kept for RawSequence {
             width: usize::try_from(u64::read(bytes)?).ok()?,
             values: Vec::read(bytes)?,
             faint: Vec::read(bytes)?,
+            faint_begins: Vec::read(bytes)?,
             faint_ends: Vec::read(bytes)?,
         })
     }

@@ -143,6 +143,7 @@ impl Side {
                 width: self.bands,
                 values: clip.bands().collect(),
                 faint: Vec::new(),
+                faint_begins: vec![0; count],
                 faint_ends: vec![0; count],
             },
             speech: Vec::new(),

@@ -16,8 +16,8 @@ const PEAK_DECAY: f32 = 0.021;
 const FLOOR_RISE: f32 = 0.031;
 /// Where peaks and dips of the fine structure are cut, in powers of two around the band's mean.
 const FINE: (f32, f32) = (-2.0, 6.0);
-/// Fine structures that are kept: a power of two above the longest lag.
-const KEPT: usize = 16;
+/// Fine structures that are kept: the present one, and back to the longest lag.
+const KEPT: usize = STEADY_LAGS[STEADY_LAGS.len() - 1] + 1;
 
 /// Bands side by side, filled up to a whole vector.
 const ACROSS: usize = 16;
