@@ -101,7 +101,8 @@ pub struct Inference {
     /// Where TensorRT keeps the engines that it has built. Left out: nowhere, so that it builds them at every start.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub engine_cache: Option<PathBuf>,
-    /// Threads a model; 1 to 1024. Left out: half of the cores that the process may use, since features take the other half; 1 for a GPU.
+    /// Threads a model; 1 to 1024. Left out: one a core that the process may use, since what a network and features take of the cores differs
+    /// by model, and a core without a thread would score nothing; 1 for a GPU.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub threads: Option<usize>,
     /// Windows run at once at most; 1 to 4096. Left out: 8, or 64 on a GPU.
@@ -121,11 +122,11 @@ pub struct Inference {
 pub struct Session {
     /// Legs that may be live at once; a call beyond is refused. It bounds memory.
     pub max_legs: usize,
-    /// Windows a second that the live legs may need, all together; a call beyond is refused. A leg needs one a stride. Left out: 2,600
-    /// for each core that the process may use.
+    /// Windows a second that the live legs may need, all together; a call beyond is refused. A leg needs one a stride. Left out: three
+    /// quarters of what this machine is measured to carry at the start, which takes about a second a model.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_windows_per_second: Option<u32>,
-    /// Measures what this machine carries before calls are taken, and takes that for `max_windows_per_second`.
+    /// Measures what this machine carries even where `max_windows_per_second` is set, takes that for it, and tells it when it serves.
     pub calibrate: bool,
     /// A call without any message for so long is ended.
     #[serde(with = "humantime_serde")]
@@ -235,7 +236,7 @@ impl Inference {
     pub fn options(&self, provider: Provider) -> inference::Options {
         let cores = thread::available_parallelism().map_or(1, usize::from);
         let threads = match provider {
-            Provider::Cpu => (cores / 2).max(1),
+            Provider::Cpu => cores,
             // All threads would wait for the same GPU, each with the network in its memory.
             Provider::Cuda | Provider::Tensorrt => 1,
         };

@@ -180,7 +180,7 @@ impl Deps {
         let (engines, of_shadow) = engines.with_shadow(None, &config.shadow, &making)?;
         workers.extend(of_shadow);
         prepare(&mut workers)?;
-        if config.session.calibrate {
+        if config.session.calibrate || config.session.max_windows_per_second.is_none() {
             engines.calibrate()?;
         }
         Ok(Self { engines, workers, metrics: Metrics::new(&recorder), recorder, source })

@@ -33,6 +33,9 @@ use crate::{
     },
 };
 
+/// The key of the limit that calls are admitted by.
+const LIMIT: &str = "session.max_windows_per_second";
+
 /// What has a reload happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trigger {
@@ -249,12 +252,7 @@ impl Reloader {
         // A model that failed has a new worker, though nothing else of it is new.
         if let Some((engines, workers)) = engines.filter(|(_, w)| !(w.is_empty() && told.changed.is_empty())) {
             told.result = "taken";
-            if running.session.calibrate {
-                told.warnings.extend(engines.all().iter().filter(|engine| !engine.is_measured()).map(|engine| {
-                    let name = &engine.model.manifest.name;
-                    format!("model {name:?} was not calibrated: its windows weigh one each until a restart measures it")
-                }));
-            }
+            told.warnings.extend(unmeasured(&engines, &running.session, &told.changed));
             sessions.renew(Terms::new(running.session.clone(), running.policy.clone(), engines))?;
             workers.into_iter().for_each(|worker| self.crew.run(worker));
         }
@@ -306,6 +304,32 @@ impl Reloader {
         }
         told.models_removed.iter().for_each(|name| audit("model", format!("{name} removed")));
     }
+}
+
+/// What of the limit that calls are admitted by was not measured, or is not as configured: measuring while calls are live would find too
+/// little.
+fn unmeasured(engines: &Engines, limits: &config::Session, changed: &[String]) -> Vec<String> {
+    let limit = engines.windows_per_second(limits);
+    let mut warnings = Vec::new();
+    match (engines.measured(), limits.max_windows_per_second) {
+        (None, None) => warnings.push(format!(
+            "this machine was not measured, since {LIMIT} was set when the server started: {limit:.0} windows a \
+             second are assumed until a restart measures it"
+        )),
+        (Some(_), Some(_)) if limits.calibrate && changed.iter().any(|key| key == LIMIT) => {
+            warnings.push(format!(
+                "{LIMIT} has no effect beside session.calibrate: {limit:.0} windows a second were measured"
+            ));
+        }
+        _ => {}
+    }
+    if engines.measured().is_some() {
+        warnings.extend(engines.all().iter().filter(|engine| !engine.is_measured()).map(|engine| {
+            let name = &engine.model.manifest.name;
+            format!("model {name:?} was not measured: its windows weigh one each until a restart measures it")
+        }));
+    }
+    warnings
 }
 
 fn fallbacks(engines: &Engines) -> impl Iterator<Item = String> {

@@ -68,6 +68,13 @@ impl Listening {
         let feeder = tokio::spawn(self.feeder.run(closing_journal.clone()));
         let closing_webhook = CancellationToken::new();
         let receivers = self.webhook.start(&closing_webhook);
+        if let Some(limit) = self.sessions.engines().measured() {
+            tracing::info!(
+                windows_per_second = limit.floor(),
+                calls = (limit / 2.0).floor(),
+                "the machine was measured"
+            );
+        }
         tracing::info!(grpc = %self.grpc_address, admin = %self.admin_address, "serving");
         Server {
             grpc_address: self.grpc_address,

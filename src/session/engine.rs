@@ -9,7 +9,7 @@ use metrics::Recorder;
 
 use super::{
     Refusal,
-    calibrate::{self, Cost, Measured},
+    calibrate::{self, Cost, Measured, Room},
     shadow::Shadow,
 };
 use crate::{
@@ -118,33 +118,33 @@ impl Engines {
     /// # Errors
     /// [`calibrate::Error`] when a model cannot be run.
     pub fn calibrate(&self) -> Result<(), calibrate::Error> {
-        let mut default: Option<Measured> = None;
+        let mut default: Option<(Measured, Room)> = None;
         for engine in &self.engines {
             let measured = calibrate::measure(&engine.model, engine.options.queue.max_batch)?;
-            let cost = measured.cost(*default.get_or_insert(measured));
+            let room = Room { cores: calibrate::cores(), threads: engine.options.threads };
+            let cost = measured.cost(default.get_or_insert((measured, room)).0);
             let model = &*engine.model.manifest.name;
-            tracing::info!(model, ?measured.second, ?measured.window, "calibrated");
+            tracing::debug!(model, ?measured.second, ?measured.assembly, ?measured.network, "measured");
             // What was measured before stays: calls were admitted by it.
             let _ = engine.cost.set(cost);
         }
-        if let Some(default) = default {
-            let (cores, limit) = (calibrate::cores(), default.windows_per_second(calibrate::cores()));
-            let _ = self.measured.set(limit);
-            tracing::info!(
-                cores,
-                windows_per_second = limit.floor(),
-                calls = (limit / 2.0).floor(),
-                "the limit was measured"
-            );
+        if let Some((default, room)) = default {
+            let _ = self.measured.set(default.windows_per_second(room));
         }
         Ok(())
     }
 
-    /// Windows a second that calls may need: as measured, or as configured, or as one core was derived to carry.
+    /// Windows a second that calls may need: as configured, else as measured; the other way round where it was told to measure. Where there
+    /// is neither, as [`calibrate::WINDOWS_PER_CORE`] says.
     pub fn windows_per_second(&self, limits: &config::Session) -> f64 {
-        let configured = limits.max_windows_per_second.map(f64::from);
-        let assumed = || calibrate::cores() as f64 * calibrate::WINDOWS_PER_CORE;
-        self.measured.get().copied().or(configured).unwrap_or_else(assumed)
+        let (configured, measured) = (limits.max_windows_per_second.map(f64::from), self.measured());
+        let told = if limits.calibrate { measured.or(configured) } else { configured.or(measured) };
+        told.unwrap_or_else(|| calibrate::cores() as f64 * calibrate::WINDOWS_PER_CORE)
+    }
+
+    /// Windows a second that this machine was measured to carry.
+    pub fn measured(&self) -> Option<f64> {
+        self.measured.get().copied()
     }
 
     /// The models, the default first, then by name.

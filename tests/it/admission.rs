@@ -1,10 +1,19 @@
 //! Calls are taken by what they need.
 
+use std::fs;
+
 use tonic::Code;
 use tonic_types::StatusExt as _;
-use undertone::server::proto::{AnalyzeConfig, analyze_response::Message as Response};
+use undertone::{
+    config::{Flags, Source},
+    server::{
+        Server, Trigger,
+        proto::{AnalyzeConfig, analyze_response::Message as Response},
+    },
+    session::calibrate::WINDOWS_PER_CORE,
+};
 
-use crate::harness::{Call, Harness, customer};
+use crate::harness::{Call, Harness, config, customer, tiny};
 
 fn with_stride(call_id: &str, millis: i32) -> AnalyzeConfig {
     let stride = prost_types::Duration { seconds: (millis / 1000).into(), nanos: millis % 1000 * 1_000_000 };
@@ -60,11 +69,68 @@ async fn calls_that_begin_together_are_told_where_they_decide() {
     harness.stop().await;
 }
 
+/// The limit, as it is told.
+fn limit(harness: &Harness) -> f64 {
+    harness.metric("undertone_load_limit_windows_per_second").parse().unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_measured_itself_takes_calls_by_that() {
-    let harness = Harness::with(|config| config.session.calibrate = true).await;
-    let limit: f64 = harness.metric("undertone_load_limit_windows_per_second").parse().unwrap();
-    assert!(limit > 2.0 && limit.is_finite(), "{limit} windows a second");
-    assert!(admitted(&harness, customer("c")).await.end().await.status.is_ok());
+async fn a_server_without_a_limit_measures_what_it_can_carry() {
+    let harness = Harness::with(|config| config.session.max_windows_per_second = None).await;
+    let limit = limit(&harness);
+    let cores = std::thread::available_parallelism().unwrap().get() as f64;
+    // A window takes 150 µs of messages a second at the least, and no build of this network takes 10 s for one.
+    assert!(limit > 0.1 && limit < cores * 0.75 / 75e-6, "{limit} windows a second");
+    assert_eq!(Some(limit), harness.server.sessions().engines().measured());
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_told_to_measures_in_spite_of_a_limit() {
+    let harness = Harness::with(|config| {
+        config.session.calibrate = true;
+        config.session.max_windows_per_second = Some(u32::MAX);
+    })
+    .await;
+    assert_eq!(Some(limit(&harness)), harness.server.sessions().engines().measured());
+    assert!(limit(&harness) < f64::from(u32::MAX));
+    harness.stop().await;
+}
+
+/// A server whose file says this, and what a reload says of another.
+async fn reloaded(first: &str, second: &str) -> (Harness, Vec<String>) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("undertone.toml");
+    fs::write(&file, first).unwrap();
+    let of_test = config();
+    let flags = Flags { listen: Some(of_test.listen), admin: Some(of_test.admin), ..Flags::default() };
+    let source = Source::new(Some(file.clone()), flags, vec![tiny()]);
+    let harness = Harness::of(Server::launch_from(&source.read().unwrap(), source).await.unwrap()).await;
+    fs::write(&file, second).unwrap();
+    let told = harness.server.reload(Trigger::Admin).await.unwrap();
+    (harness, told.warnings)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_says_what_its_limit_rests_on() {
+    let with = |limit: u32| format!("[session]\nmax_windows_per_second = {limit}\n");
+    let (harness, warnings) = reloaded(&with(9), &with(8)).await;
+    assert_eq!((limit(&harness), warnings), (8.0, vec![]));
+    harness.stop().await;
+
+    let (harness, warnings) = reloaded(&with(9), "").await;
+    assert!(warnings.len() == 1 && warnings[0].contains("not measured"), "{warnings:?}");
+    let cores = std::thread::available_parallelism().unwrap().get() as f64;
+    assert_eq!(limit(&harness), cores * WINDOWS_PER_CORE);
+    harness.stop().await;
+
+    let (harness, warnings) = reloaded("", &with(8)).await;
+    assert_eq!((limit(&harness), warnings), (8.0, vec![]));
+    harness.stop().await;
+
+    let calibrate = "calibrate = true\n";
+    let (harness, warnings) = reloaded(&(with(9) + calibrate), &(with(8) + calibrate)).await;
+    assert!(warnings.len() == 1 && warnings[0].contains("no effect"), "{warnings:?}");
+    assert_eq!(Some(limit(&harness)), harness.server.sessions().engines().measured());
     harness.stop().await;
 }

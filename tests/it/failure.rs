@@ -37,6 +37,8 @@ async fn a_model_that_fails_ends_its_calls_and_harms_no_other() {
     fs::copy(tiny().join("model.onnx"), dir.path().join("model.onnx")).unwrap();
     let mut config = config();
     config.models.push(dir.path().to_owned());
+    // The second that is made is the first one's successor.
+    config.inference.threads = Some(1);
     let made = Arc::new(AtomicUsize::new(0));
     let harness = Harness::with_backend(&config, |model: &Arc<Model>| {
         let (model, made) = (Arc::clone(model), Arc::clone(&made));

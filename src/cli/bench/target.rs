@@ -23,6 +23,9 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// How long a server of one's own may drain.
 const DRAIN: Duration = Duration::from_secs(25);
 
+/// The variable of the limit that calls are admitted by.
+const LIMIT: &str = "UNDERTONE_SESSION__MAX_WINDOWS_PER_SECOND";
+
 /// What a server has used so far.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Usage {
@@ -53,8 +56,11 @@ impl Target {
         let program = std::env::current_exe().context("cannot find this program to run its server")?;
         let mut command = Command::new(program);
         command.args(["serve", "--until-stdin-closes", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
-        if let Some(config) = config {
-            command.arg("--config").arg(config);
+        match config {
+            Some(config) => drop(command.arg("--config").arg(config)),
+            // What it carries is to be found, not what it would admit.
+            None if std::env::var_os(LIMIT).is_none() => drop(command.env(LIMIT, u32::MAX.to_string())),
+            None => {}
         }
         if let Some(provider) = provider {
             command.args(["--provider", provider.name()]);
