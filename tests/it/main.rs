@@ -21,6 +21,7 @@ mod fields;
 #[cfg(target_os = "linux")]
 mod full_disk;
 mod gate;
+mod gated;
 mod health;
 mod idle;
 mod interrupted;
@@ -31,6 +32,7 @@ mod layers;
 mod leak;
 mod models;
 mod nats;
+mod overload;
 mod people;
 mod providers;
 mod reflection;

@@ -3,13 +3,11 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    sync::{Arc, Condvar, Mutex},
 };
 
 use serde_json::Value;
 use undertone::{
     config::{Config, Flags, Source},
-    model::{Classifier, Error, Model},
     server::{
         Server,
         proto::{
@@ -18,7 +16,10 @@ use undertone::{
     },
 };
 
-use crate::harness::{Call, Closed, Harness, ask, audio_chunk, config, customer, leg, tiny, voice};
+use crate::{
+    gated::Gate,
+    harness::{Call, Closed, Harness, ask, audio_chunk, config, customer, leg, tiny, voice},
+};
 
 fn shipped(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("models").join(name)
@@ -156,20 +157,6 @@ async fn a_leg_that_may_not_be_analysed_reaches_no_shadow() {
     harness.stop().await;
 }
 
-/// A model that runs nothing while it is shut.
-struct Gated {
-    session: Box<dyn Classifier>,
-    open: Arc<(Mutex<bool>, Condvar)>,
-}
-
-impl Classifier for Gated {
-    fn run(&mut self, windows: &[f32], batch: usize) -> Result<Vec<f32>, Error> {
-        let (open, opened) = &*self.open;
-        drop(opened.wait_while(open.lock().unwrap(), |open| !*open).unwrap());
-        self.session.run(windows, batch)
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn under_load_the_shadow_gives_way_and_the_model_loses_nothing() {
     for shadow in [tiny(), shipped("telephone")] {
@@ -177,22 +164,14 @@ async fn under_load_the_shadow_gives_way_and_the_model_loses_nothing() {
         config.shadow.model = Some(shadow);
         (config.inference.threads, config.inference.max_batch) = (Some(1), Some(2));
         config.inference.queue_capacity = Some(16);
-        let open = Arc::new((Mutex::new(false), Condvar::new()));
-        let harness = Harness::with_backend(&config, |model: &Arc<Model>| {
-            let (model, open) = (Arc::clone(model), Arc::clone(&open));
-            move || -> Result<Box<dyn Classifier>, Error> {
-                Ok(Box::new(Gated { session: Box::new(model.session()?), open: Arc::clone(&open) }))
-            }
-        })
-        .await;
+        let gate = Gate::default();
+        let harness = gate.serve(&config).await;
         let call = harness.acknowledged("c").await;
         // About 13 windows; at most two of them are under way.
         call.speak(&voice(7.0)).await;
         eventually!(harness.metric("undertone_queue_windows{model=\"tiny\"}").parse::<u64>().unwrap() >= 8, true);
         eventually!(windows(&harness, "skipped") > 0, true);
-        let (open, opened) = &*open;
-        *open.lock().unwrap() = true;
-        opened.notify_all();
+        gate.open();
         let closed = call.end().await;
         assert!(closed.status.is_ok(), "{closed:?}");
         assert!(closed.summaries(EndReason::Completed)[0].scored_windows >= 10, "{closed:?}");
