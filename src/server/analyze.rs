@@ -57,6 +57,12 @@ async fn converse(
         config = config(sessions, &mut requests) => config.map(|config| registered(sessions, config)).and_then(convert::call),
         () = sender.closed() => return Ok(()),
     };
+    if let Err(Problem::Wire(status)) = &request
+        && status.code() == Code::Unavailable
+    {
+        // It was cut before it was a call.
+        return Ok(());
+    }
     let request = request.inspect_err(|problem| sessions.count_refusal(problem.refusal()))?;
     let session = sessions.open(&request).await.map_err(Problem::from)?.traced(traced);
     let acknowledgement = Arc::clone(session.acknowledgement());
@@ -94,7 +100,7 @@ async fn config(sessions: &Sessions, requests: &mut Streaming<AnalyzeRequest>) -
 fn input(request: Result<AnalyzeRequest, Status>, call: &Acknowledgement) -> Result<Input, Fault<Problem>> {
     match request {
         Ok(request) => convert::input(request, &call.legs).map_err(Fault::Invalid),
-        // What tonic says of a message that it cannot take; all else is the end of the connection.
+        // What tonic says of a message that it cannot take; all else is a stream that was cut (`whole`).
         Err(status) if matches!(status.code(), Code::OutOfRange | Code::Unimplemented | Code::Internal) => {
             Err(Fault::Invalid(Problem::Wire(status)))
         }

@@ -41,6 +41,7 @@ mod service;
 mod status;
 mod supervise;
 mod webhook;
+mod whole;
 
 pub use reload::{Loaded, Refused as ReloadRefused, Reloaded, Trigger};
 pub use rules::Error as RulesError;

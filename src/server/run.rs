@@ -19,6 +19,7 @@ use super::{
     rules,
     service::Service,
     supervise::{Supervision, Watchers},
+    whole::Whole,
 };
 use crate::{config, session::Sessions};
 
@@ -154,7 +155,9 @@ fn router(http2: &config::Http2, sessions: Sessions, health: &Health) -> tonic::
         .add_service(health.service())
         .add_service(reflection().build_v1().expect(valid))
         .add_service(reflection().build_v1alpha().expect(valid))
-        .add_service(EmotionServiceServer::new(Service::new(sessions)).max_decoding_message_size(MAX_MESSAGE_BYTES))
+        .add_service(Whole(
+            EmotionServiceServer::new(Service::new(sessions)).max_decoding_message_size(MAX_MESSAGE_BYTES),
+        ))
 }
 
 /// Tells whether the journal can be written.

@@ -1,12 +1,12 @@
 //! One call's task.
 
 use std::{
-    pin::pin,
+    pin::{Pin, pin},
     time::{Duration, Instant, SystemTime},
 };
 
 use bytes::Bytes;
-use futures_util::{Stream, StreamExt as _};
+use futures_util::{FutureExt as _, Stream, StreamExt as _};
 use tokio::sync::mpsc;
 use tracing::{Instrument as _, Span, field::display};
 
@@ -18,7 +18,10 @@ use super::{
     measure,
     resume::{Kept, Rejoined},
 };
-use crate::call::{Chunk, Control, EndReason};
+use crate::{
+    call::{Chunk, Control, EndReason},
+    telemetry::metrics::Seconds,
+};
 
 /// One message from the client.
 #[derive(Debug, Clone)]
@@ -68,6 +71,16 @@ pub enum End<E> {
     TakenOver,
     /// The stream is as old as it may be; the call is kept, to go on by another.
     Aged,
+}
+
+/// What became of a message.
+enum Took<E> {
+    /// It is taken in; whether others are to be let by before there is more.
+    More { over: bool },
+    /// The call takes no more, and, if it was invalid, for this.
+    Last(Option<E>),
+    /// There is none: the client is gone.
+    Gone,
 }
 
 /// How long a stream that is taken over has for its last words.
@@ -149,7 +162,10 @@ impl Session {
             tokio::select! {
                 // What is ready seldom comes first: audio may be ready always.
                 biased;
-                () = &mut gone => return ("vanished", End::Vanished),
+                () = &mut gone => {
+                    self.hear_out(inputs.as_mut(), &mut audio);
+                    return ("vanished", End::Vanished);
+                }
                 () = &mut draining, if open => {
                     open = false;
                     self.driver.close(EndReason::Draining);
@@ -168,7 +184,10 @@ impl Session {
                     Ok(permit) => if let Some(message) = self.outbox.pop(Instant::now()) {
                         permit.send(encode(message));
                     },
-                    Err(_) => return ("vanished", End::Vanished),
+                    Err(_) => {
+                        self.hear_out(inputs.as_mut(), &mut audio);
+                        return ("vanished", End::Vanished);
+                    }
                 },
                 () = alarm.ring(wake) => {
                     if stall.is_some_and(|stall| stall <= Instant::now()) {
@@ -177,43 +196,66 @@ impl Session {
                     self.driver.tick();
                 }
                 () = age.ring(oldest), if open => return ("aged", End::Aged),
-                input = inputs.next(), if open && self.driver.windows_out() < limits.max_windows_out => match input {
-                    Some(Ok(Input::Audio { data, sequence, media_offset_samples })) => {
-                        audio.add(Duration::from_secs_f64(
-                            data.len() as f64 * self.acknowledgement.legs.len() as f64 / self.bytes_per_second as f64,
-                        ));
-                        let over = self.driver.push(Chunk { data: &data, sequence, media_offset_samples });
+                input = inputs.next(), if open && self.driver.windows_out() < limits.max_windows_out => {
+                    match self.take(input, &mut audio) {
                         // A client that always has more must not keep others from the executor.
-                        if over {
-                            tokio::task::yield_now().await;
-                        } else {
-                            tokio::task::coop::consume_budget().await;
-                        }
+                        Took::More { over: true } => tokio::task::yield_now().await,
+                        Took::More { over: false } => tokio::task::coop::consume_budget().await,
+                        Took::Last(fault) => (open, invalid) = (false, fault),
+                        Took::Gone => return ("vanished", End::Vanished),
                     }
-                    Some(Ok(Input::Control(control, leg))) => {
-                        self.driver.control(control, leg);
-                        if control == Control::WithdrawConsent {
-                            self.posted.withdraw(leg);
-                            self.outbox.forget(leg);
-                            self.chronicle.withdraw(leg, CLIENT, "told on the call's own stream");
-                        }
-                    }
-                    Some(Ok(Input::End)) | None => {
-                        open = false;
-                        self.driver.close(EndReason::Completed);
-                    }
-                    Some(Err(Fault::Invalid(fault))) => {
-                        (open, invalid) = (false, Some(fault));
-                        self.driver.close(EndReason::Invalid);
-                    }
-                    Some(Err(Fault::Gone)) => return ("vanished", End::Vanished),
-                },
+                }
             }
         }
     }
 }
 
 impl Session {
+    /// Takes a message in, or what came instead of one.
+    fn take<E>(&mut self, input: Option<Result<Input, Fault<E>>>, audio: &mut Seconds) -> Took<E> {
+        match input {
+            Some(Ok(Input::Audio { data, sequence, media_offset_samples })) => {
+                audio.add(Duration::from_secs_f64(
+                    data.len() as f64 * self.acknowledgement.legs.len() as f64 / self.bytes_per_second as f64,
+                ));
+                Took::More { over: self.driver.push(Chunk { data: &data, sequence, media_offset_samples }) }
+            }
+            Some(Ok(Input::Control(control, leg))) => {
+                self.driver.control(control, leg);
+                if control == Control::WithdrawConsent {
+                    self.posted.withdraw(leg);
+                    self.outbox.forget(leg);
+                    self.chronicle.withdraw(leg, CLIENT, "told on the call's own stream");
+                }
+                Took::More { over: false }
+            }
+            Some(Ok(Input::End)) | None => {
+                self.driver.close(EndReason::Completed);
+                Took::Last(None)
+            }
+            Some(Err(Fault::Invalid(fault))) => {
+                self.driver.close(EndReason::Invalid);
+                Took::Last(Some(fault))
+            }
+            Some(Err(Fault::Gone)) => Took::Gone,
+        }
+    }
+
+    /// Takes in what a client that is gone had sent, which may have ended the call.
+    fn hear_out<I, E>(&mut self, mut inputs: Pin<&mut I>, audio: &mut Seconds)
+    where
+        I: Stream<Item = Result<Input, Fault<E>>>,
+    {
+        let most = self.sessions.limits().max_windows_out;
+        while self.driver.is_open() && self.driver.windows_out() < most {
+            let Some(input) = inputs.next().now_or_never() else { return };
+            if !matches!(self.take(input, audio), Took::More { .. }) {
+                return;
+            }
+            self.deliver();
+        }
+    }
+
     /// Hands windows in, and what else the call tells to all who are to know.
     pub(super) fn deliver(&mut self) {
         let metrics = self.sessions.metrics();
@@ -248,7 +290,8 @@ impl Session {
     async fn outlive(self) {
         let Kept::Over(mut session, over) = self.keep().await else { return };
         session.wind_up(over).await;
-        session.told_ended(ending::<()>(over, None).0);
+        // It may have been ended by the client that went.
+        session.told_ended(ending::<()>(session.closed.unwrap_or(over), None).0);
     }
 
     fn told_ended(&self, reason: &'static str) {

@@ -20,7 +20,7 @@ use undertone::{
 };
 
 use crate::{
-    harness::{ALWAYS, Call, Closed, Harness, connect, customer, get, voice, within},
+    harness::{ALWAYS, Call, Closed, Harness, connect, customer, get, line, voice, within},
     journal::next,
     nats::Nats,
     startup::Program,
@@ -120,10 +120,12 @@ async fn a_call_is_kept_from_begin_to_end() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_vanishes_leaves_a_summary() {
     let harness = Harness::start().await;
-    let mut call = harness.acknowledged("c").await;
+    let (address, cut) = line(harness.server.grpc()).await;
+    let mut call = Call::open(EmotionServiceClient::new(connect(address).await)).await;
+    call.send(Message::Config(customer("c"))).await;
     call.speak(&voice(6.0)).await;
     call.event().await;
-    drop(call);
+    cut.abort();
     let ended = harness.ended("c").await;
     assert_eq!(ended.reason, EndReason::Vanished);
     assert!(ended.received_samples > 0);

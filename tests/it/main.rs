@@ -38,6 +38,7 @@ mod providers;
 mod reflection;
 mod refusals;
 mod reload;
+mod reset;
 mod resume;
 mod roles;
 mod shadow;

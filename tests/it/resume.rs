@@ -3,11 +3,7 @@
 use std::time::Duration;
 
 use prost::Message as _;
-use tokio::{
-    io::copy_bidirectional,
-    net::{TcpListener, TcpStream},
-    task::JoinHandle,
-};
+use tokio::task::JoinHandle;
 use tonic::{Code, Status};
 use undertone::{
     decision::alert::Attribution,
@@ -17,7 +13,7 @@ use undertone::{
     },
 };
 
-use crate::harness::{CHUNK_BYTES, Call, Closed, Harness, connect, customer, voice};
+use crate::harness::{CHUNK_BYTES, Call, Closed, Harness, connect, customer, line, voice};
 
 async fn keeping(grace: Duration) -> Harness {
     Harness::with(|config| {
@@ -38,14 +34,7 @@ type Line = JoinHandle<()>;
 
 /// A call on a line of its own.
 async fn call(harness: &Harness, config: AnalyzeConfig) -> (Call, Line) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let (address, server) = (listener.local_addr().unwrap(), harness.server.grpc());
-    let line = tokio::spawn(async move {
-        let (mut client, _) = listener.accept().await.unwrap();
-        let mut server = TcpStream::connect(server).await.unwrap();
-        // A line that breaks is no error of the line's.
-        let _ = copy_bidirectional(&mut client, &mut server).await;
-    });
+    let (address, line) = line(harness.server.grpc()).await;
     let call = Call::open(EmotionServiceClient::new(connect(address).await)).await;
     call.send(Message::Config(config)).await;
     (call, line)
