@@ -54,6 +54,78 @@ fn what_the_container_copies_is_there() {
     assert!(copied >= 8, "only {copied} sources found");
 }
 
+/// The sources that the container's first stage copies before it builds.
+fn copied_to_build() -> Vec<PathBuf> {
+    let file = read("deploy/Dockerfile");
+    let (build, _) = file.split_once("cargo build").expect("the program is built");
+    let copies = build.lines().filter_map(|line| line.strip_prefix("COPY "));
+    let sources = copies.flat_map(|line| {
+        let mut sources: Vec<PathBuf> = line.split_whitespace().map(PathBuf::from).collect();
+        sources.pop();
+        sources
+    });
+    sources.collect()
+}
+
+/// Where Cargo looks for the targets that Cargo.toml declares.
+fn targets() -> Vec<PathBuf> {
+    let manifest: toml::Table = toml::from_str(&read("Cargo.toml")).unwrap();
+    let mut paths = vec!["src/lib.rs".into(), "src/main.rs".into(), "build.rs".into()];
+    for (kind, folder) in [("bench", "benches"), ("example", "examples"), ("test", "tests"), ("bin", "src/bin")] {
+        for target in manifest.get(kind).and_then(toml::Value::as_array).into_iter().flatten() {
+            let name = target["name"].as_str().unwrap();
+            let plain = PathBuf::from(folder).join(format!("{name}.rs"));
+            paths.push(match target.get("path").and_then(toml::Value::as_str) {
+                Some(path) => path.into(),
+                None if root().join(&plain).exists() => plain,
+                None => PathBuf::from(folder).join(name).join("main.rs"),
+            });
+        }
+    }
+    paths
+}
+
+/// Files outside of `src` that are compiled in by the program's sources.
+fn compiled_in() -> Vec<PathBuf> {
+    let mut folders = vec![root().join("src")];
+    let mut found = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap().map(Result::unwrap) {
+            let path = entry.path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            // What tests compile in is theirs.
+            let text = fs::read_to_string(&path).unwrap_or_default();
+            let text = text.split("#[cfg(test)]").next().unwrap_or_default();
+            for rest in ["include_str!(\"", "include_bytes!(\""].iter().flat_map(|word| text.split(word).skip(1)) {
+                found.push(folder.join(rest.split('"').next().unwrap()).canonicalize().unwrap());
+            }
+        }
+    }
+    found.retain(|path| !path.components().any(|part| part.as_os_str() == "tests"));
+    found
+}
+
+#[test]
+fn the_container_has_all_that_the_build_asks_for() {
+    let copied = copied_to_build();
+    let is_copied = |path: &Path| copied.iter().any(|source| path.starts_with(source));
+    let targets = targets();
+    assert!(targets.len() >= 8, "{targets:?}");
+    for target in &targets {
+        assert!(root().join(target).exists(), "{} is not there", target.display());
+        assert!(is_copied(target), "{} is a target of Cargo.toml and is not copied", target.display());
+    }
+    let compiled_in = compiled_in();
+    assert!(compiled_in.iter().any(|path| path.ends_with("deploy/rules.toml")), "{compiled_in:?}");
+    for file in &compiled_in {
+        let file = file.strip_prefix(root()).unwrap();
+        assert!(is_copied(file), "{} is compiled in and is not copied", file.display());
+    }
+}
+
 #[test]
 fn container_and_unit_agree_on_where_things_are() {
     let (container, unit) = (read("deploy/Dockerfile"), read("deploy/undertone.service"));
