@@ -122,8 +122,10 @@ impl Call {
             return 0;
         }
         self.last_message = now;
-        if chunk.media_offset_samples.is_some() && self.decoder.pending_bytes() > 0 {
-            // A position counts whole samples, so what was split before it can have no other half.
+        let stands_alone = chunk.media_offset_samples.is_some() || self.timeline.jumps_to(&chunk);
+        if stands_alone && self.decoder.pending_bytes() > 0 {
+            // A position counts whole samples, so what was split before it can have no other half; nor has what was split before a chunk
+            // that never came.
             self.split_samples += 1;
             self.realign();
         }
@@ -355,13 +357,11 @@ impl Call {
         }
         if self.split_samples > 0 {
             warnings.push(format!(
-                "{} sample(s) were split before a chunk with a position and were dropped",
+                "{} sample(s) were split before a chunk with a position, or one that never came, and were dropped",
                 self.split_samples
             ));
         }
-        if self.timeline.missing_chunks() > 0 {
-            warnings.push(format!("{} chunk(s) never came, by their sequence", self.timeline.missing_chunks()));
-        }
+        warnings.extend(self.timeline.warnings());
         warnings
     }
 }

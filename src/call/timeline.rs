@@ -4,16 +4,21 @@
 //! |---|---|
 //! | has no position | follows the last one |
 //! | is the first, at position p | the call begins at p |
-//! | its sequence is not above the last | dropped |
+//! | its sequence is not above the last | dropped: it is late where it was missing, else it is repeated |
 //! | begins where the last ended | follows |
 //! | begins up to [`FILL_MILLISECONDS`] later | silence is put in between |
 //! | begins later still | the window is cleared, positions jump |
 //! | begins earlier | what was there already is dropped |
 
+use std::collections::VecDeque;
+
 use super::Chunk;
 
 /// A gap up to this long is filled with silence: 200 ms bridge ten lost 20 ms packets, about what a jitter buffer conceals.
 const FILL_MILLISECONDS: u64 = 200;
+
+/// Missing sequences that are remembered, so that a late chunk is told from a repeated one: 1.28 s of 20 ms chunks, far more than a network reorders.
+const REMEMBERED: u64 = 64;
 
 /// The order of one call's chunks. Positions are samples a channel.
 #[derive(Debug)]
@@ -22,6 +27,10 @@ pub(super) struct Timeline {
     next_position: Option<u64>,
     last_sequence: Option<u64>,
     missing_chunks: u64,
+    late_chunks: u64,
+    repeated_chunks: u64,
+    /// The last sequences that are missing, in order.
+    missing: VecDeque<u64>,
 }
 
 /// What is to be done with a chunk.
@@ -58,6 +67,9 @@ impl Timeline {
             next_position: None,
             last_sequence: None,
             missing_chunks: 0,
+            late_chunks: 0,
+            repeated_chunks: 0,
+            missing: VecDeque::new(),
         }
     }
 
@@ -65,8 +77,11 @@ impl Timeline {
     pub(super) fn place(&mut self, chunk: &Chunk<'_>, samples: u64) -> Placement {
         if let Some(sequence) = chunk.sequence {
             match self.last_sequence {
-                Some(last) if sequence <= last => return Placement::Drop,
-                Some(last) => self.missing_chunks = self.missing_chunks.saturating_add(sequence - last - 1),
+                Some(last) if sequence <= last => {
+                    self.note_dropped(sequence);
+                    return Placement::Drop;
+                }
+                Some(last) => self.note_missing(last, sequence),
                 None => {}
             }
             self.last_sequence = Some(sequence);
@@ -76,7 +91,10 @@ impl Timeline {
         let position = chunk.media_offset_samples.unwrap_or(expected);
         let end = position.saturating_add(samples);
         let (skip, before) = match position.checked_sub(expected) {
-            None if end <= expected => return Placement::Drop,
+            None if end <= expected => {
+                self.repeated_chunks += u64::from(samples > 0);
+                return Placement::Drop;
+            }
             None => (expected - position, Before::Nothing),
             Some(0) => (0, Before::Nothing),
             Some(jump) if at_start => (0, Before::Start(jump)),
@@ -85,6 +103,31 @@ impl Timeline {
         };
         self.next_position = Some(end);
         Placement::Take { skip, before }
+    }
+
+    /// Whether chunks are missing before this one, by its sequence.
+    pub(super) fn jumps_to(&self, chunk: &Chunk<'_>) -> bool {
+        self.last_sequence.zip(chunk.sequence).is_some_and(|(last, sequence)| sequence > last.saturating_add(1))
+    }
+
+    /// Counts what lies between two sequences.
+    fn note_missing(&mut self, last: u64, sequence: u64) {
+        self.missing_chunks = self.missing_chunks.saturating_add(sequence - last - 1);
+        self.missing.extend((last + 1).max(sequence.saturating_sub(REMEMBERED))..sequence);
+        let forgotten = self.missing.len().saturating_sub(REMEMBERED as usize);
+        self.missing.drain(..forgotten);
+    }
+
+    /// Counts a chunk that is not above the last.
+    fn note_dropped(&mut self, sequence: u64) {
+        match self.missing.binary_search(&sequence) {
+            Ok(index) => {
+                self.missing.remove(index);
+                self.missing_chunks -= 1;
+                self.late_chunks += 1;
+            }
+            Err(_) => self.repeated_chunks += 1,
+        }
     }
 
     /// First sample that has not come.
@@ -97,9 +140,14 @@ impl Timeline {
         self.last_sequence.map(|last| last.saturating_add(1))
     }
 
-    /// Chunks whose sequence never came.
-    pub(super) fn missing_chunks(&self) -> u64 {
-        self.missing_chunks
+    /// What its client should know of the order in which chunks came.
+    pub(super) fn warnings(&self) -> impl Iterator<Item = String> {
+        let told = [
+            (self.missing_chunks, "never came, by their sequence"),
+            (self.late_chunks, "came late, by their sequence, and were dropped"),
+            (self.repeated_chunks, "were repeated and were dropped"),
+        ];
+        told.into_iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} chunk(s) {what}"))
     }
 }
 
@@ -131,7 +179,21 @@ mod tests {
         assert_eq!(timeline.place(&chunk(Some(7), None), 160), Placement::Drop);
         assert_eq!(timeline.place(&chunk(Some(5), None), 160), Placement::Drop);
         assert_eq!(timeline.place(&chunk(Some(10), None), 160), take(Before::Nothing));
-        assert_eq!(timeline.missing_chunks(), 2);
+        assert_eq!((timeline.missing_chunks, timeline.late_chunks, timeline.repeated_chunks), (2, 0, 2));
+    }
+
+    #[test]
+    fn a_late_chunk_is_not_told_as_one_that_never_came() {
+        let mut timeline = Timeline::new(8000);
+        for sequence in [1, 3, 2, 2, 300, 250, 7] {
+            timeline.place(&chunk(Some(sequence), None), 160);
+        }
+        // 2 and 250 were late; the second 2 was repeated; 7 is too long ago to tell, and counts as that.
+        assert_eq!((timeline.missing_chunks, timeline.late_chunks, timeline.repeated_chunks), (295, 2, 2));
+        assert_eq!(timeline.missing.len(), 63);
+        let told: Vec<String> = timeline.warnings().collect();
+        assert!(told.len() == 3 && told[1].starts_with("2 chunk(s) came late"), "{told:?}");
+        assert_eq!(Timeline::new(8000).warnings().count(), 0);
     }
 
     #[test]
@@ -163,6 +225,6 @@ mod tests {
         let mut timeline = Timeline::new(8000);
         timeline.place(&chunk(Some(0), Some(0)), 160);
         assert_eq!(timeline.place(&chunk(Some(u64::MAX), Some(u64::MAX)), 160), take(Before::Gap(u64::MAX - 160)));
-        assert_eq!(timeline.missing_chunks(), u64::MAX - 1);
+        assert_eq!(timeline.missing_chunks, u64::MAX - 1);
     }
 }

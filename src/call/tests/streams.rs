@@ -28,6 +28,8 @@ fn what_is_repeated_or_late_is_dropped_and_counted_and_changes_no_score() {
     let repeated = given((0..200_usize).flat_map(|number| [number, number.saturating_sub(2), number]), &audio);
     assert_eq!(seen(&repeated), seen(&plain));
     assert_eq!((summary(&plain).dropped_samples, summary(&repeated).dropped_samples), (0, 400 * CHUNK as u64));
+    assert_eq!(summary(&plain).warnings, [""; 0]);
+    assert_eq!(summary(&repeated).warnings, ["400 chunk(s) were repeated and were dropped"]);
     let (first, last) = (events(&repeated)[0].clone(), events(&repeated).last().unwrap().dropped_samples);
     assert!(0 < first.dropped_samples && first.dropped_samples < last, "each event tells what was dropped by then");
 }
@@ -76,4 +78,27 @@ fn audio_that_nobody_may_listen_to_is_not_looked_at() {
     call.push(plain(&law), now);
     let outputs = drain(&mut call);
     assert!(!outputs.iter().any(|output| matches!(output, Output::Warning(_) | Output::Status(_))), "{outputs:?}");
+}
+
+#[test]
+fn what_is_split_before_a_chunk_that_never_came_does_not_shift_the_rest() {
+    let now = Instant::now();
+    let linear = bytes(&speech(3.0));
+    let sent = |sequence: u64, data| Chunk { data, sequence: Some(sequence), media_offset_samples: None };
+    let mut call = customer(now);
+    // Half a sample at its end, whose other half is lost.
+    call.push(sent(1, &linear[..2 * CHUNK + 1]), now);
+    for (number, data) in linear[4 * CHUNK..].chunks(2 * CHUNK).enumerate() {
+        call.push(sent(3 + number as u64, data), now);
+    }
+    call.close(EndReason::Completed, now);
+    let cut = answered(&mut call, &[0.1, 0.3], now);
+    let mut whole = customer(now);
+    for data in [&linear[..2 * CHUNK], &linear[4 * CHUNK..]] {
+        whole.push(plain(data), now);
+    }
+    whole.close(EndReason::Completed, now);
+    assert_eq!(seen(&cut), seen(&answered(&mut whole, &[0.1, 0.3], now)));
+    let told = &summary(&cut).warnings;
+    assert!(told.len() == 2 && told[0].starts_with("1 sample(s) were split"), "{told:?}");
 }
