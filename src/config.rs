@@ -46,7 +46,7 @@ const JOURNAL: &str = "undertone.db";
 pub struct Config {
     /// Where gRPC is served; port 0 takes a free one.
     pub listen: SocketAddr,
-    /// Where /livez, /readyz and /metrics are served; port 0 takes a free one.
+    /// Where /livez, /readyz, /metrics and /reload are served; port 0 takes a free one.
     pub admin: SocketAddr,
     /// Permits addresses that other machines reach, although nobody has to authenticate.
     pub allow_insecure: bool,
@@ -303,7 +303,8 @@ impl Default for Session {
             idle_timeout: Duration::from_secs(30),
             // Longer holds are rare, and a forgotten one must not keep its place for ever.
             hold_timeout: Duration::from_secs(30 * 60),
-            status_interval: Duration::from_secs(10),
+            // Each is a little late, and none may be later than 10 s.
+            status_interval: Duration::from_secs(9),
             close_timeout: Duration::from_secs(5),
             // With the 25 s after which a dead connection is found, a place is free again within a minute.
             resume_grace: Duration::from_secs(30),

@@ -112,6 +112,11 @@ fn by_default_whoever_was_killed_gives_his_place_back_within_a_minute() {
 }
 
 #[test]
+fn by_default_a_late_status_still_comes_within_ten_seconds() {
+    assert!(Config::default().session.status_interval <= Duration::from_millis(9_500));
+}
+
+#[test]
 fn an_attested_policy_is_taken() {
     let config = load("[policy]\nmode = 'MEDICAL_OR_SAFETY'\nattestation = 'ethics board, vote 12'").unwrap();
     assert_eq!(config.policy.mode, Mode::MedicalOrSafety);
