@@ -33,7 +33,7 @@ pub(crate) struct Args {
     /// Where gRPC is served; port 0 takes a free one.
     #[arg(long, value_name = "ADDR", value_parser = address)]
     listen: Option<SocketAddr>,
-    /// Where /livez, /readyz and /metrics are served.
+    /// Where /livez, /readyz, /metrics and /reload are served.
     #[arg(long, value_name = "ADDR", value_parser = address)]
     admin: Option<SocketAddr>,
     /// What runs the models; one that cannot be had is an error, unless inference.fallback_to_cpu is set [default: cpu]

@@ -177,7 +177,8 @@ pub fn pair(options: Options, metrics: Metrics, backend: impl Backend) -> Result
 
 impl Default for Options {
     /// One thread; batches of 8, beyond which a CPU gains nothing (measured for the thesis's network: 171, 141 and 182 µs a window
-    /// in batches of 1, 8 and 32); 5 ms to gather one; 512 waiting windows, which one core works off in about 0.1 s.
+    /// in batches of 1, 8 and 32); 5 ms to gather one; 512 waiting windows, which one core works off in 0.1 s, and those of
+    /// `telephone` in 0.4 s (docs/performance.md).
     fn default() -> Self {
         let queue = queue::Options { capacity: 512, max_batch: 8, max_wait: Duration::from_millis(5) };
         Self { threads: 1, queue }

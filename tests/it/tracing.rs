@@ -180,12 +180,14 @@ async fn a_call_is_a_span_of_its_clients_trace_with_every_windows_way_in_it() {
     let text = format!("{spans:?}");
     assert!(!text.contains("call-secret"), "{text}");
     let logs = fs::read_to_string(&log).unwrap();
-    assert_eq!(logs.lines().filter(|line| line.contains("call ended") && line.contains(TRACE)).count(), 1, "{logs}");
-    assert_eq!(
-        logs.lines().filter(|line| line.contains("call ended") && !line.contains("trace_id")).count(),
-        1,
-        "{logs}"
-    );
+    let lines: Vec<serde_json::Value> =
+        logs.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect();
+    let ended: Vec<_> = lines.iter().filter(|line| line["fields"]["message"] == "call ended").collect();
+    assert_eq!(ended.len(), 2, "{logs}");
+    assert!(ended.iter().all(|line| line["span"]["session_id"].is_string() && line["level"] == "INFO"), "{ended:?}");
+    let is_traced = |line: &&&serde_json::Value| line.to_string().contains(TRACE);
+    assert_eq!(ended.iter().filter(is_traced).count(), 1, "{ended:?}");
+    assert_eq!(ended.iter().filter(|line| !line.to_string().contains("trace_id")).count(), 1, "{ended:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
