@@ -37,7 +37,7 @@ fn call(manifest: &Arc<Manifest>) -> Call {
         rules: Arc::new(Rules::shipped()),
         encoding: Encoding::Mulaw,
         sample_rate_hz: RATE_HZ,
-        legs: vec![LegOptions { leg_id: "customer".to_owned(), role: Role::Customer, permit }],
+        legs: vec![LegOptions { leg_id: "customer".to_owned(), permit }],
         model: Arc::clone(manifest),
         stride: Duration::from_millis(500),
         idle_timeout: hour,

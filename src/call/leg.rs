@@ -10,6 +10,7 @@ use crate::{
     decision::{self, Calibration, Decider, Observation, position},
     features::{self, Buffers, NotScored, Pipeline, PipelineOptions, Stride},
     model::Outcome,
+    policy::{Permit, Role},
 };
 
 mod alerts;
@@ -77,11 +78,12 @@ impl Leg {
         let of_decider = decision::Options {
             labels: model.labels.clone(),
             calibration: model.calibration,
-            role: options.legs[index].role,
+            // Of a leg that is dropped nothing is ever decided.
+            role: permit.as_ref().map_or(Role::Unspecified, Permit::role),
             tags: options.tags.clone(),
         };
         let pipeline = match permit {
-            Ok(_permit) => Some(Pipeline::new(
+            Ok(_) => Some(Pipeline::new(
                 &model.front_end,
                 &model.window,
                 &model.standardization,

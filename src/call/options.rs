@@ -2,13 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use crate::{
-    audio::Encoding,
-    decision::Rules,
-    features::NotScored,
-    model::Manifest,
-    policy::{Permit, Role},
-};
+use crate::{audio::Encoding, decision::Rules, features::NotScored, model::Manifest, policy::Permit};
 
 /// What a call is.
 #[derive(Debug)]
@@ -44,9 +38,7 @@ pub struct Options {
 pub struct LegOptions {
     /// Names it in every output.
     pub leg_id: String,
-    /// Who speaks.
-    pub role: Role,
-    /// Leave to analyse it, or why its audio is dropped.
+    /// Leave to analyse it, which says who speaks, or why its audio is dropped.
     pub permit: Result<Permit, NotScored>,
 }
 

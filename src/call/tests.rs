@@ -72,15 +72,18 @@ fn manifest() -> Arc<Manifest> {
 }
 
 fn permit() -> Permit {
-    let customer = Circumstances { role: Role::Customer, notice_given: true, consent: Consent::Unknown };
-    match Policy::default().judge(&customer) {
+    permit_for(Role::Customer, &Policy::default())
+}
+
+fn permit_for(role: Role, policy: &Policy) -> Permit {
+    match policy.judge(&Circumstances { role, notice_given: true, consent: Consent::Unknown }) {
         Verdict::Analyse(permit) => permit,
-        verdict => panic!("a customer who was told may be analysed: {verdict:?}"),
+        verdict => panic!("it may be analysed: {verdict:?}"),
     }
 }
 
-fn leg(role: Role, permit: Result<Permit, NotScored>) -> LegOptions {
-    LegOptions { leg_id: "leg".into(), role, permit }
+fn leg(permit: Result<Permit, NotScored>) -> LegOptions {
+    LegOptions { leg_id: "leg".into(), permit }
 }
 
 fn options(encoding: Encoding, legs: Vec<LegOptions>) -> Options {
@@ -101,7 +104,7 @@ fn options(encoding: Encoding, legs: Vec<LegOptions>) -> Options {
 }
 
 fn customer(now: Instant) -> Call {
-    Call::new(options(Encoding::Linear16, vec![leg(Role::Customer, Ok(permit()))]), now).unwrap()
+    Call::new(options(Encoding::Linear16, vec![leg(Ok(permit()))]), now).unwrap()
 }
 
 /// What an actor says, over and over, without the silence around it.
@@ -295,7 +298,7 @@ fn withdrawal_stops_at_once_and_leaves_no_scores() {
 #[test]
 fn an_agent_beside_a_customer_is_dropped() {
     let now = Instant::now();
-    let legs = vec![leg(Role::Customer, Ok(permit())), leg(Role::Agent, Err(NotScored::NotPermitted))];
+    let legs = vec![leg(Ok(permit())), leg(Err(NotScored::NotPermitted))];
     let mut call = Call::new(options(Encoding::Linear16, legs), now).unwrap();
     let interleaved: Vec<f32> = speech(2.0).into_iter().flat_map(|sample| [sample, sample]).collect();
     call.push(plain(&bytes(&interleaved)), now);

@@ -96,7 +96,7 @@ impl Sessions {
         let full = |_| Refusal::Full { what: "classifications", limit: limits.max_classifications };
         let _place = terms.classifications.try_acquire().map_err(full)?;
         let manifest = Arc::clone(&engine.model.manifest);
-        let legs = permits.into_iter().map(|permit| LegOptions { leg_id: String::new(), role, permit }).collect();
+        let legs = permits.into_iter().map(|permit| LegOptions { leg_id: String::new(), permit }).collect();
         // Rules are for calls: a recording is judged as a whole.
         let rules = Arc::new(Rules::none());
         let options = Options {

@@ -82,7 +82,7 @@ impl Sessions {
         let manifest = &engine.model.manifest;
         let with = |permits: Vec<Result<Permit, NotScored>>| -> Vec<LegOptions> {
             let legs = request.legs.iter().zip(permits);
-            legs.map(|(leg, permit)| LegOptions { leg_id: leg.leg_id.clone(), role: leg.role, permit }).collect()
+            legs.map(|(leg, permit)| LegOptions { leg_id: leg.leg_id.clone(), permit }).collect()
         };
         let legs = with(permits);
         let acknowledged: Vec<AcknowledgedLeg> = legs
@@ -90,7 +90,7 @@ impl Sessions {
             .zip(&request.legs)
             .map(|(leg, asked)| AcknowledgedLeg {
                 leg_id: leg.leg_id.clone(),
-                role: leg.role,
+                role: asked.role,
                 subject: asked.subject.clone(),
                 analysed: leg.permit.is_ok(),
             })

@@ -7,6 +7,7 @@ use crate::{
         self, NotOpen,
         alert::{Attribution, Reason, Snooze, State},
     },
+    policy::Mode,
 };
 
 /// Logits by which the second label, "angry", is all but sure.
@@ -17,7 +18,7 @@ const ANGER: &str = "[[rule]]\nname = 'anger'\nemotions = ['angry']\nenter = 0.6
                      grace_seconds = 0.0\nkeep_firing_seconds = 1.0\ncool_down_seconds = 1.0\n";
 
 fn ruled(now: Instant) -> Call {
-    let legs = vec![leg(Role::Customer, Ok(permit()))];
+    let legs = vec![leg(Ok(permit()))];
     let rules = Arc::new(Rules::parse(ANGER).unwrap());
     Call::new(Options { rules, ..options(Encoding::Linear16, legs) }, now).unwrap()
 }
@@ -141,13 +142,26 @@ fn a_call_goes_on_under_newer_rules() {
 #[test]
 fn a_leg_that_is_not_analysed_has_no_alerts() {
     let now = Instant::now();
-    let legs = vec![leg(Role::Customer, Ok(permit())), leg(Role::Agent, Err(NotScored::NotPermitted))];
+    let legs = vec![leg(Ok(permit())), leg(Err(NotScored::NotPermitted))];
     let rules = Arc::new(Rules::parse(&format!("{ANGER}roles = ['CUSTOMER', 'AGENT']")).unwrap());
     let mut call = Call::new(Options { rules, ..options(Encoding::Linear16, legs) }, now).unwrap();
     let interleaved: Vec<f32> = speech(5.0).into_iter().flat_map(|sample| [sample, sample]).collect();
     call.push(plain(&bytes(&interleaved)), now);
     let outputs = answered(&mut call, &ANGRY, now);
     assert!(alerts(&outputs).iter().all(|alert| alert.leg == 0) && !alerts(&outputs).is_empty());
+}
+
+/// No way in can have somebody heard as another than he may be heard as.
+#[test]
+fn a_leg_has_the_role_that_its_permit_is_for() {
+    let now = Instant::now();
+    let policy = Policy { mode: Mode::AgentTraining, attestation: "agreement 7".to_owned(), ..Policy::default() };
+    for (permitted, expected) in [(Role::Agent, 1), (Role::Customer, 0)] {
+        let legs = vec![leg(Ok(permit_for(permitted, &policy)))];
+        let rules = Arc::new(Rules::parse(&format!("{ANGER}roles = ['AGENT']")).unwrap());
+        let mut call = Call::new(Options { rules, ..options(Encoding::Linear16, legs) }, now).unwrap();
+        assert_eq!(alerts(&speak(&mut call, 5.0, &ANGRY, now)).len(), expected, "{permitted}");
+    }
 }
 
 proptest! {

@@ -6,7 +6,7 @@ use crate::features::listen::HEARD_SAMPLES;
 /// What comes out of a customer's call with an agent who sounds so, and how many samples the features took in meanwhile.
 fn heard_beside(agent: &[f32]) -> (u64, Vec<String>) {
     let (now, before) = (Instant::now(), HEARD_SAMPLES.get());
-    let legs = vec![leg(Role::Customer, Ok(permit())), leg(Role::Agent, Err(NotScored::NotPermitted))];
+    let legs = vec![leg(Ok(permit())), leg(Err(NotScored::NotPermitted))];
     let mut call = Call::new(options(Encoding::Linear16, legs), now).unwrap();
     let both: Vec<f32> = speech(6.0).iter().zip(agent).flat_map(|(customer, agent)| [*customer, *agent]).collect();
     let mut told = Vec::new();

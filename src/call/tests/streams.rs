@@ -71,7 +71,7 @@ fn a_lying_label_is_told_once_by_a_warning_and_from_then_on_by_every_status() {
 #[test]
 fn audio_that_nobody_may_listen_to_is_not_looked_at() {
     let now = Instant::now();
-    let legs = vec![leg(Role::Agent, Err(NotScored::NotPermitted))];
+    let legs = vec![leg(Err(NotScored::NotPermitted))];
     let mut call = Call::new(options(Encoding::Linear16, legs), now).unwrap();
     let mut law = Vec::new();
     codec::encode(Encoding::Mulaw, &speech(3.0), &mut law);
