@@ -14,6 +14,7 @@ use crate::{
     journal::{
         Alert, Audit, Began, Draft, EmotionShare, Ended, Evidence, Feed, Record, Scope, Timeline, TimelinePoint,
     },
+    policy::Role,
 };
 
 /// Time that one point of a timeline stands for. Ten decisions at the default stride; an eye follows a call of an hour by it.
@@ -171,7 +172,7 @@ impl Chronicle {
             warnings: summary.warnings.clone(),
             ..self.nothing_heard(index, summary.end_reason)
         };
-        if self.call.legs[index].subject.is_some() && !ended.shares.is_empty() {
+        if self.subject(index).is_some() && !ended.shares.is_empty() {
             self.record(index, SystemTime::now(), Record::Subject(ended.clone()));
         }
         self.record(index, SystemTime::now(), Record::Ended(ended));
@@ -211,8 +212,15 @@ impl Chronicle {
     }
 
     fn record(&self, index: usize, at: SystemTime, record: Record) {
+        let subject = self.subject(index);
+        self.feed.record(Draft::new(at, record).of_leg(&self.call.call_id, &self.call.legs[index].leg_id, subject));
+    }
+
+    /// Whose summaries are kept over time. Nobody's at work, and nobody's who withdrew.
+    fn subject(&self, index: usize) -> Option<&str> {
         let leg = &self.call.legs[index];
-        self.feed.record(Draft::new(at, record).of_leg(&self.call.call_id, &leg.leg_id, leg.subject.as_deref()));
+        let permitted = leg.role == Role::Customer && !self.legs[index].withdrawn;
+        leg.subject.as_deref().filter(|_| permitted)
     }
 
     fn nothing_heard(&self, index: usize, reason: EndReason) -> Ended {

@@ -52,7 +52,7 @@ pub struct LegView {
     pub leg_id: String,
     /// Who speaks.
     pub role: Role,
-    /// The speaker, by the client's pseudonymous id.
+    /// The speaker, by the client's pseudonymous id; nobody once consent is withdrawn.
     pub subject: Option<String>,
     /// Whether it is analysed.
     pub analysed: bool,
@@ -168,7 +168,7 @@ impl CallView {
         let leg = |(leg, state): (&super::AcknowledgedLeg, &Arc<LiveLeg>)| LegView {
             leg_id: leg.leg_id.clone(),
             role: leg.role,
-            subject: leg.subject.clone(),
+            subject: leg.subject.clone().filter(|_| !state.withdrawn),
             analysed: leg.analysed,
             state: LiveLeg::clone(state),
         };

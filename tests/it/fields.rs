@@ -46,6 +46,8 @@ fn configs() -> Vec<(AnalyzeConfig, &'static str)> {
         (with_leg(named("ü")), "config.legs[0].leg_id"),
         (with_leg(Leg { role: 99, ..leg(Role::Customer) }), "config.legs[0].role"),
         (with_leg(Leg { subject: Some("s".repeat(129)), ..leg(Role::Customer) }), "config.legs[0].subject"),
+        (with_leg(Leg { subject: Some("s".to_owned()), ..leg(Role::Agent) }), "config.legs[0].subject"),
+        (with_leg(Leg { subject: Some("s".to_owned()), ..leg(Role::Unspecified) }), "config.legs[0].subject"),
         (changed(|config| config.tags = (0..17).map(|n| (n.to_string(), String::new())).collect()), "config.tags"),
         (changed(|config| config.tags = [(String::new(), String::new())].into()), "config.tags, a key"),
         (changed(|config| config.tags = [("k".repeat(65), String::new())].into()), "config.tags, a key"),

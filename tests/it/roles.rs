@@ -1,10 +1,20 @@
 //! Who is analysed in a call of two.
 
-use undertone::server::proto::{
-    AnalyzeConfig, EndReason, NotScoredReason, Role, analyze_response::Message as Response, emotion_event::Outcome,
+use std::{collections::BTreeMap, time::Duration};
+
+use tonic::Code;
+use tonic_types::StatusExt as _;
+use undertone::{
+    audio::Encoding,
+    policy::{self, Consent},
+    server::proto::{
+        AnalyzeConfig, EndReason, Leg, NotScoredReason, RegisterCallRequest, Role,
+        analyze_response::Message as Response, emotion_event::Outcome,
+    },
+    session::{LegRequest, Request},
 };
 
-use crate::harness::{Call, Harness, customer, leg, silence, voice};
+use crate::harness::{Call, Harness, customer, leg, notice, silence, voice};
 
 fn stereo(left: Role, right: Role) -> AnalyzeConfig {
     let mut config = AnalyzeConfig { legs: vec![leg(left), leg(right)], ..customer("c") };
@@ -59,16 +69,85 @@ async fn the_customer_is_heard_beside_the_agent() {
     harness.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_attested_policy_hears_the_agent() {
-    let harness = Harness::with(|config| {
-        config.policy.mode = undertone::policy::Mode::AgentTraining;
+async fn attested() -> Harness {
+    Harness::with(|config| {
+        config.policy.mode = policy::Mode::AgentTraining;
         config.policy.attestation = "works council agreement 7".to_owned();
     })
-    .await;
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attested_policy_hears_the_agent() {
+    let harness = attested().await;
     let call = harness.call(stereo(Role::Agent, Role::Customer)).await;
     speak_both(&call, &voice(3.0), &voice(3.0)).await;
     let closed = call.end().await;
     assert!(closed.summaries(EndReason::Completed).iter().all(|leg| leg.scored_windows >= 3), "{closed:?}");
+    harness.stop().await;
+}
+
+/// Who may be heard at work may not be followed over his calls.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_but_a_customer_has_a_subject_though_the_policy_hears_the_agent() {
+    let harness = attested().await;
+    let of_subject = |role| Leg { subject: Some("s-9".to_owned()), ..leg(role) };
+    for role in [Role::Agent, Role::Supervisor, Role::Bot, Role::Mixed] {
+        let config = AnalyzeConfig { legs: vec![of_subject(role)], ..customer("c") };
+        let status = harness.call(config).await.closed().await.refused(Code::InvalidArgument);
+        let fields = status.get_details_bad_request().unwrap().field_violations;
+        assert_eq!(fields[0].field, "config.legs[0].subject");
+        assert!(status.message().contains("leave the subject out"), "{status:?}");
+        let call_id = "c".to_owned();
+        let register = RegisterCallRequest { call_id, legs: vec![of_subject(role)], ..RegisterCallRequest::default() };
+        let status = harness.supervisor().await.register_call(register).await.unwrap_err();
+        assert_eq!(status.get_details_bad_request().unwrap().field_violations[0].field, "legs[0].subject");
+    }
+    // Registered of a leg of which nobody said whose it is: it is the customer's, or nobody's.
+    let legs = vec![of_subject(Role::Unspecified); 2];
+    for (call_id, role, expected) in [("agents", Role::Agent, None), ("customers", Role::Customer, Some("s-9"))] {
+        let register = RegisterCallRequest {
+            call_id: call_id.to_owned(),
+            legs: legs.clone(),
+            notice: Some(notice()),
+            ..RegisterCallRequest::default()
+        };
+        harness.supervisor().await.register_call(register).await.unwrap();
+        let call = harness.call(AnalyzeConfig { legs: vec![leg(role)], ..customer(call_id) }).await;
+        call.speak(&voice(6.0)).await;
+        call.end().await.summaries(EndReason::Completed);
+        harness.ended(call_id).await;
+        let of_calls = harness.kept(call_id).await;
+        let of_leg = of_calls.iter().filter(|entry| entry.draft.leg_id.is_some());
+        assert!(of_leg.clone().count() >= 3, "{of_calls:?}");
+        assert!(of_leg.clone().all(|entry| entry.draft.subject.as_deref() == expected), "{of_calls:?}");
+    }
+    harness.stop().await;
+}
+
+/// The same for a way in that forgets to look.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_journal_is_told_of_no_subject_but_a_customers() {
+    let harness = attested().await;
+    let leg = |leg_id: &str, role| LegRequest { leg_id: leg_id.to_owned(), role, subject: Some("s-9".to_owned()) };
+    let request = Request {
+        call_id: "c".to_owned(),
+        encoding: Encoding::Mulaw,
+        sample_rate_hz: 8000,
+        legs: vec![leg("agent", policy::Role::Agent), leg("customer", policy::Role::Customer)],
+        tags: BTreeMap::new(),
+        notice_given: true,
+        consent: Consent::Unknown,
+        stride: Duration::from_millis(500),
+        model: None,
+        takeover: false,
+    };
+    drop(harness.server.sessions().open(&request).await.unwrap());
+    // Each began and ended.
+    eventually!(harness.kept("c").await.len(), 4);
+    for entry in harness.kept("c").await {
+        let expected = (entry.draft.leg_id.as_deref() == Some("customer")).then_some("s-9");
+        assert_eq!(entry.draft.subject.as_deref(), expected, "{entry:?}");
+    }
     harness.stop().await;
 }

@@ -213,7 +213,8 @@ pub(in crate::server) fn complete(config: &mut proto::AnalyzeConfig, known: &Reg
         config.consent = consent(known).or(config.consent);
     }
     if config.legs.is_empty() {
-        config.legs = known.legs.iter().map(registered_leg).collect();
+        // Of whom it is the subject shows below.
+        config.legs = known.legs.iter().map(|leg| proto::Leg { subject: None, ..registered_leg(leg) }).collect();
     }
     for (leg, known) in config.legs.iter_mut().zip(&known.legs) {
         if leg.role() == proto::Role::Unspecified {
@@ -222,7 +223,8 @@ pub(in crate::server) fn complete(config: &mut proto::AnalyzeConfig, known: &Reg
         if leg.leg_id.is_none() {
             leg.leg_id.clone_from(&known.leg_id);
         }
-        if leg.subject.as_deref().is_none_or(str::is_empty) {
+        let is_customer = leg.role() == proto::Role::Customer;
+        if is_customer && leg.subject.as_deref().is_none_or(str::is_empty) {
             leg.subject.clone_from(&known.subject);
         }
     }

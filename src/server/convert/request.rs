@@ -91,6 +91,13 @@ pub(super) fn pseudonymous(field: &str, value: &str) -> Result<(), Problem> {
     Ok(())
 }
 
+/// Nobody's emotions at work are kept over time, whatever the policy's mode.
+pub(super) fn subject_of_another(field: String, role: Role) -> Problem {
+    let range = "only a leg whose role is CUSTOMER has a subject, for nothing is kept of people at work over time; leave the subject out, or set \
+                 the role to CUSTOMER if that is who speaks";
+    Problem::invalid(field, format!("role {role}; {range}"))
+}
+
 /// A message without content.
 pub(in crate::server) fn no_message() -> Problem {
     Problem::invalid("message", "one of config, audio, control must be set")
@@ -165,6 +172,9 @@ fn legs(legs: &[proto::Leg], channels: usize) -> Result<Vec<LegRequest>, Problem
         let subject = leg.subject.as_deref().unwrap_or("");
         length(&field("subject"), subject, 0..=MAX_SUBJECT)?;
         pseudonymous(&field("subject"), subject)?;
+        if !subject.is_empty() && role != Role::Customer {
+            return Err(subject_of_another(field("subject"), role));
+        }
         if taken.iter().any(|other| other.leg_id == leg_id) {
             return Err(Problem::invalid(field("leg_id"), format!("{leg_id:?} twice; the legs of a call must differ")));
         }

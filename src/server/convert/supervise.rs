@@ -7,8 +7,8 @@ use std::{
 };
 
 use super::request::{
-    MAX_CALL_ID, MAX_LEG_ID, MAX_SUBJECT, consent, identifier, length, notice, position, pseudonymous, role, tags,
-    timestamp,
+    MAX_CALL_ID, MAX_LEG_ID, MAX_SUBJECT, consent, identifier, length, notice, position, pseudonymous, role,
+    subject_of_another, tags, timestamp,
 };
 use crate::{
     decision::alert::{Attribution, Severity, Snooze, State},
@@ -294,6 +294,10 @@ fn registered_leg(index: usize, leg: proto::Leg) -> Result<RegisteredLeg, Proble
     if let Some(subject) = &subject {
         length(&field("subject"), subject, 1..=MAX_SUBJECT)?;
         pseudonymous(&field("subject"), subject)?;
+        // One that is unset may turn out to be the customer's.
+        if !matches!(of_role, Role::Customer | Role::Unspecified) {
+            return Err(subject_of_another(field("subject"), of_role));
+        }
     }
     Ok(RegisteredLeg { leg_id: leg.leg_id, role: of_role, subject })
 }
