@@ -5,10 +5,11 @@
 //!
 //! | state | a timeline | other drafts | a purge |
 //! |---|---|---|---|
-//! | up to three quarters of the buffer wait | waits | wait | done now, or the failure is told |
+//! | up to three quarters of the buffer wait | waits | wait | done now, or the failure is told to who waits for it |
 //! | more wait | lost, counted | wait | as above |
 //! | the buffer is full | lost, counted | lost, counted, logged | as above |
-//! | writable again | in order | in order | and an audit entry says what was lost |
+//! | writable again | in order | in order | those that nobody waited for; and an audit entry says what was lost |
+//! | shut down before | lost, logged | lost, counted, logged | what it was of is logged, and the server says that it failed |
 
 use std::{
     collections::{BTreeMap, HashSet, VecDeque},
@@ -76,7 +77,7 @@ struct Purge {
     scope: Scope,
     audit: Draft,
     answer: oneshot::Sender<Result<u64, Error>>,
-    /// Whether it is tried until it is done.
+    /// Whether it is tried until it is done, though somebody waits.
     must: bool,
 }
 
@@ -119,23 +120,16 @@ impl Feed {
         }
     }
 
-    /// Deletes what the scope holds, be it kept or still waiting, and has `audit` appended. Returns how many kept entries that were.
+    /// Deletes what the scope holds, be it kept or still waiting, and has `audit` appended. Returns how many kept entries that were. Where the
+    /// future is dropped before it knows, it is tried until it is done.
     pub async fn purge(&self, scope: Scope, audit: Draft) -> Result<u64, Error> {
-        let (purge, answered) = self.ticket(scope, audit, false);
-        self.purges.send(purge).await.map_err(|_| Error::Closed)?;
-        answered.await.map_err(|_| Error::Closed)?
+        self.hand_in(scope, audit, false).await.map_err(|_| Error::Closed)?
     }
 
     /// As [`Feed::purge`], but at once, and tried until it is done, whether or not anybody waits for the answer. Drafts recorded
     /// afterwards stay.
     pub fn forget(&self, scope: Scope, audit: Draft) -> oneshot::Receiver<Result<u64, Error>> {
-        let (purge, answered) = self.ticket(scope, audit, true);
-        if let Err(mpsc::error::TrySendError::Full(purge)) = self.purges.try_send(purge) {
-            let purges = self.purges.clone();
-            // Waited for by the feeder, before it ends.
-            self.shared.forgetting.spawn(async move { purges.send(purge).await });
-        }
-        answered
+        self.hand_in(scope, audit, true)
     }
 
     /// The journal itself.
@@ -143,16 +137,23 @@ impl Feed {
         &self.journal
     }
 
-    fn ticket(&self, scope: Scope, audit: Draft, must: bool) -> (Purge, oneshot::Receiver<Result<u64, Error>>) {
+    fn hand_in(&self, scope: Scope, audit: Draft, must: bool) -> oneshot::Receiver<Result<u64, Error>> {
         let (answer, answered) = oneshot::channel();
         let ticket = take_ticket(&mut self.shared.next_ticket());
-        (Purge { ticket, scope, audit, answer, must }, answered)
+        let purge = Purge { ticket, scope, audit, answer, must };
+        if let Err(mpsc::error::TrySendError::Full(purge)) = self.purges.try_send(purge) {
+            let purges = self.purges.clone();
+            // Waited for by the feeder, before it ends.
+            self.shared.forgetting.spawn(async move { purges.send(purge).await });
+        }
+        answered
     }
 }
 
 impl Feeder {
-    /// Appends what is fed until `closing` is cancelled and all is written, or the journal fails then.
-    pub async fn run(mut self, closing: CancellationToken) {
+    /// Appends what is fed until `closing` is cancelled and all is written, or the journal fails then. How many purges were not done that
+    /// nobody was told of.
+    pub async fn run(mut self, closing: CancellationToken) -> usize {
         while self.attend(&closing).await {
             self.take_in();
             let done = self.purge_due().await && self.append(None).await && self.tell_lost().await;
@@ -164,10 +165,28 @@ impl Feeder {
                 Some(wait) => Some((2 * wait).min(LONGEST_WAIT)),
             };
             if !done && closing.is_cancelled() {
-                tracing::error!(waiting, "entries are lost: the journal could not be written at shutdown");
-                return;
+                if waiting > 0 {
+                    tracing::error!(waiting, "entries are lost: the journal could not be written at shutdown");
+                }
+                return self.give_up();
             }
         }
+        0
+    }
+
+    /// Says which purges are not done.
+    fn give_up(&mut self) -> usize {
+        let (mut given_up, mut due) = (0, std::mem::take(&mut self.due));
+        while let Some(purge) = due.pop_front().or_else(|| self.purges.try_recv().ok()) {
+            if purge.is_promised() {
+                given_up += 1;
+                tracing::error!(
+                    of = %purge.scope,
+                    "what was to be deleted is still in the journal, which could not be written; withdraw consent again, or delete it"
+                );
+            }
+        }
+        given_up
     }
 
     /// Waits for something to do; false when there is nothing and nothing more will come.
@@ -207,7 +226,7 @@ impl Feeder {
         }
     }
 
-    /// Does the purges that are due; whether all that must be are done.
+    /// Does the purges that are due; whether all that are promised are done.
     async fn purge_due(&mut self) -> bool {
         while let Some(ticket) = self.due.front().map(|purge| purge.ticket) {
             // What came before is told first, so that who listens hears how it went on; where that fails it is dropped here.
@@ -216,18 +235,20 @@ impl Feeder {
                     break;
                 }
             }
-            let Some(purge) = self.due.pop_front() else { return true };
-            self.waiting = unpurged(std::mem::take(&mut self.waiting), &purge);
+            // It is due until it is done, should this be cut off.
+            let Some(purge) = self.due.front() else { return true };
+            self.waiting = unpurged(std::mem::take(&mut self.waiting), purge);
             let purged = self.journal.purge(purge.scope.clone(), purge.audit.clone()).await;
             if let Err(error) = &purged {
                 tracing::error!(%error, "the journal could not be purged");
-                if purge.must {
-                    self.due.push_front(purge);
+                if purge.is_promised() {
                     return false;
                 }
             }
-            // Who asked may have gone.
-            let _ = purge.answer.send(purged);
+            if let Some(purge) = self.due.pop_front() {
+                // Who asked may have gone.
+                let _ = purge.answer.send(purged);
+            }
         }
         true
     }
@@ -265,6 +286,20 @@ impl Feeder {
             lost.into_iter().for_each(|(kind, count)| self.shared.lost(kind, count));
         }
         told
+    }
+}
+
+impl Drop for Feeder {
+    /// One that is cut off says so too.
+    fn drop(&mut self) {
+        self.give_up();
+    }
+}
+
+impl Purge {
+    /// Whether it is tried until it is done: nobody waits who could be told that it failed.
+    fn is_promised(&self) -> bool {
+        self.must || self.answer.is_closed()
     }
 }
 

@@ -1,6 +1,6 @@
 //! What is read, and what is purged.
 
-use std::time::SystemTime;
+use std::{fmt, time::SystemTime};
 
 use super::{Audit, Draft, Entry, Kind, Record};
 
@@ -104,5 +104,15 @@ impl Scope {
                 Self::Leg(call_id, leg_id) => is(call_id, &draft.call_id) && is(leg_id, &draft.leg_id),
                 Self::Subject(subject) => is(subject, &draft.subject),
             }
+    }
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Call(call_id) => write!(f, "call {call_id:?}"),
+            Self::Leg(call_id, leg_id) => write!(f, "leg {leg_id:?} of call {call_id:?}"),
+            Self::Subject(subject) => write!(f, "subject {subject:?}"),
+        }
     }
 }

@@ -113,6 +113,16 @@ impl Draft {
 }
 
 impl Record {
+    /// Whether it holds what was heard of a person.
+    pub fn tells_what_was_heard(&self) -> bool {
+        match self {
+            Self::Timeline(_) | Self::Subject(_) => true,
+            Self::Alert(alert) => !alert.evidence.scores.is_empty(),
+            Self::Ended(ended) => !ended.shares.is_empty(),
+            Self::Began(_) | Self::Action(_) | Self::Audit(_) => false,
+        }
+    }
+
     /// Its kind.
     pub fn kind(&self) -> Kind {
         match self {

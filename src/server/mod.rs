@@ -95,7 +95,7 @@ pub struct Server {
     grpc: JoinHandle<()>,
     /// Cancelled when nothing more comes for the journal.
     closing_journal: CancellationToken,
-    feeder: JoinHandle<()>,
+    feeder: JoinHandle<usize>,
     /// Cancelled when the journal has all that there is to post.
     closing_webhook: CancellationToken,
     receivers: Vec<JoinHandle<()>>,
@@ -158,16 +158,28 @@ pub struct WorkerError {
     pub source: inference::Stopped,
 }
 
-/// The drain's deadline passed; what was left was cut off.
+/// A shutdown that left something undone.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "not everything had ended {deadline:?} after the shutdown began: {legs} legs were cut off; a longer drain_deadline gives them time"
-)]
-pub struct CutOff {
-    /// The deadline.
-    pub deadline: Duration,
-    /// Legs that were still live.
-    pub legs: usize,
+pub enum Unfinished {
+    /// The drain's deadline passed; what was left was cut off.
+    #[error(
+        "not everything had ended {deadline:?} after the shutdown began: {legs} legs were cut off; a longer drain_deadline gives them time"
+    )]
+    CutOff {
+        /// The deadline.
+        deadline: Duration,
+        /// Legs that were still live.
+        legs: usize,
+    },
+    /// The journal could not be written.
+    #[error(
+        "what was to be deleted is still in the journal, {deletions} times, because it could not be written; the log names the calls: withdraw \
+         consent again, or delete them, once the journal can be written"
+    )]
+    NotDeleted {
+        /// Withdrawals and deletions that were not done.
+        deletions: usize,
+    },
 }
 
 impl Deps {
@@ -219,8 +231,11 @@ impl Server {
         let version = env!("CARGO_PKG_VERSION").to_owned();
         let started = Record::Audit(Audit::Started { version, policy: config.policy.clone() });
         let started = journal.append(vec![Draft::new(SystemTime::now(), started)]).await?;
+        let started = started.into_iter().next().unwrap_or_default();
+        // Before any call: one whose consent was withdrawn may come again at once.
+        sessions.recall(started).await?;
         Ok(Listening {
-            started: started.into_iter().next().unwrap_or_default(),
+            started,
             node: options.node_name(),
             feeder,
             grpc,

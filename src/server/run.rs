@@ -11,7 +11,7 @@ use tokio::{sync::watch, task::JoinHandle, time::Instant};
 use tonic::transport::{self, server::TcpIncoming};
 
 use super::{
-    CancellationToken, CutOff, Listening, Server, admin,
+    CancellationToken, Listening, Server, Unfinished, admin,
     crew::Crew,
     health::{Health, Readiness},
     proto::{self, emotion_service_server::EmotionServiceServer, supervision_service_server::SupervisionServiceServer},
@@ -59,10 +59,11 @@ impl Listening {
             tokio::spawn(rules::watch(Arc::clone(&reloader), closing.clone())),
             tokio::spawn(watch_journal(self.sessions.journal().writable(), health.clone(), closing.clone())),
             tokio::spawn(self.sessions.journal().clone().keep_expiring(closing.clone())),
-            tokio::spawn(self.sessions.clone().follow_actions(closing.clone())),
+            tokio::spawn(self.sessions.clone().follow_actions(self.started, closing.clone())),
             tokio::spawn(self.sessions.clone().keep_company(closing.clone())),
             tokio::spawn(self.sessions.clone().speak_for_the_dead(closing.clone())),
             tokio::spawn(self.sessions.clone().keep_forgetting(closing.clone())),
+            tokio::spawn(self.sessions.clone().finish_withdrawals(closing.clone())),
             tokio::spawn(self.sessions.clone().tell_lost_calls(self.node, self.started, closing.clone())),
         ];
         let closing_journal = CancellationToken::new();
@@ -98,7 +99,7 @@ impl Listening {
 
 impl Server {
     /// Drains, then ends everything. Whatever panicked meanwhile panics here.
-    pub async fn stop(self) -> Result<(), CutOff> {
+    pub async fn stop(self) -> Result<(), Unfinished> {
         let drain_deadline = self.reloader.running().drain_deadline;
         let deadline = Instant::now() + drain_deadline;
         tracing::info!(legs = self.sessions.live_legs(), "shutting down");
@@ -112,7 +113,7 @@ impl Server {
         // One who watches and never reads cannot be told, and loses nothing that he cannot read again.
         let watched = self.watchers.standing() > 0;
         let until = if watched { deadline.min(Instant::now() + WATCHERS_CLOSE) } else { deadline };
-        let closed = join(self.grpc, until, &mut panics).await;
+        let closed = join(self.grpc, until, &mut panics).await.is_some();
         cut_off |= !closed && !watched;
         // Only now does nobody hand in any more: unary requests had to be answered too.
         self.sessions.close_engines();
@@ -121,19 +122,24 @@ impl Server {
             Err(_) => cut_off = true,
         }
         for task in self.others {
-            cut_off |= !join(task, deadline, &mut panics).await;
+            cut_off |= join(task, deadline, &mut panics).await.is_none();
         }
         self.closing_journal.cancel();
-        cut_off |= !join(self.feeder, deadline, &mut panics).await;
+        let fed = join(self.feeder, deadline, &mut panics).await;
+        cut_off |= fed.is_none();
         self.closing_webhook.cancel();
         for receiver in self.receivers {
-            cut_off |= !join(receiver, deadline, &mut panics).await;
+            cut_off |= join(receiver, deadline, &mut panics).await.is_none();
         }
         cut_off |= tokio::time::timeout_at(deadline, self.sessions.journal().close()).await.is_err();
         if let Some(panic) = panics.into_iter().next() {
             panic::resume_unwind(panic);
         }
-        if cut_off { Err(CutOff { deadline: drain_deadline, legs }) } else { Ok(()) }
+        match fed.flatten() {
+            Some(deletions @ 1..) => Err(Unfinished::NotDeleted { deletions }),
+            _ if cut_off => Err(Unfinished::CutOff { deadline: drain_deadline, legs }),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -175,18 +181,22 @@ async fn upkeep(exporter: PrometheusHandle, closing: CancellationToken) {
     }
 }
 
-/// Waits for a task until the deadline, and cuts it off then. Whether it ended by itself.
-async fn join(mut task: JoinHandle<()>, deadline: Instant, panics: &mut Vec<Box<dyn Any + Send>>) -> bool {
+/// Waits for a task until the deadline, and cuts it off then: `None`. Else what it gave, where it did not panic.
+async fn join<T>(
+    mut task: JoinHandle<T>,
+    deadline: Instant,
+    panics: &mut Vec<Box<dyn Any + Send>>,
+) -> Option<Option<T>> {
     // Even past the deadline a task that is done is joined.
     match tokio::time::timeout_at(deadline, &mut task).await {
-        Ok(Ok(())) => true,
+        Ok(Ok(given)) => Some(Some(given)),
         Ok(Err(error)) => {
             panics.extend(error.try_into_panic());
-            true
+            Some(None)
         }
         Err(_) => {
             task.abort();
-            false
+            None
         }
     }
 }

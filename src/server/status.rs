@@ -162,6 +162,7 @@ fn refused(refusal: &Refusal) -> Status {
             Status::with_error_details(Code::NotFound, text, details)
         }
         Refusal::Policy(policy) => precondition("POLICY", policy_subject(policy), &text),
+        Refusal::Withdrawn { .. } => precondition("POLICY", "consent", &text),
         Refusal::Live(live) => {
             let name = format!("{}/{}", live.call_id, live.leg_id);
             let details = ErrorDetails::with_resource_info("undertone.v1.Leg", name, "", &text);

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     decision::alert::{Attribution, Snooze, State},
-    journal::{self, Action, Alert, Audit, Draft, Entry, Kind, Place, Query, Record, Subscription, Told},
+    journal::{self, Action, Alert, Draft, Entry, Kind, Place, Query, Record, Subscription, Told},
 };
 
 /// How long another server may take to answer an action.
@@ -30,13 +30,12 @@ struct Change {
 }
 
 impl Sessions {
-    /// Does what the journal says that people asked for on other servers, until `closing`.
-    pub(crate) async fn follow_actions(self, closing: CancellationToken) {
-        let mut after = None;
+    /// Does what the journal says, after this sequence, that people asked for on other servers, until `closing`.
+    pub(crate) async fn follow_actions(self, mut after: u64, closing: CancellationToken) {
         while !closing.is_cancelled() {
             match self.follow(&mut after, &closing).await {
                 // Another journal took the place of the one that was followed.
-                Err(journal::Error::UnknownSequence { .. }) => after = Some(0),
+                Err(journal::Error::UnknownSequence { .. }) => after = 0,
                 Err(error) => tracing::warn!(%error, "the journal cannot be followed"),
                 Ok(()) => {}
             }
@@ -44,22 +43,14 @@ impl Sessions {
         }
     }
 
-    async fn follow(&self, after: &mut Option<u64>, closing: &CancellationToken) -> Result<(), journal::Error> {
-        let from = match *after {
-            Some(after) => after,
-            None => {
-                let last = self.journal().last_sequence().await?;
-                self.recall_registrations(last).await?;
-                last
-            }
-        };
-        *after = Some(from);
-        let query = Query { after: from, kinds: vec![Kind::Action, Kind::Audit], ..Query::default() };
+    async fn follow(&self, after: &mut u64, closing: &CancellationToken) -> Result<(), journal::Error> {
+        let query = Query { after: *after, kinds: vec![Kind::Action, Kind::Audit], ..Query::default() };
         let mut actions = self.journal().subscribe(query).await?;
         while let Some(Some(told)) = closing.run_until_cancelled(actions.next()).await {
             if let Told::Entry(entry) = told? {
-                *after = Some(entry.sequence);
+                *after = entry.sequence;
                 self.follow_registrations(&entry);
+                self.follow_withdrawals(&entry).await;
                 if let Record::Action(action) = &entry.draft.record {
                     self.apply(action.clone()).await;
                 }
@@ -68,15 +59,9 @@ impl Sessions {
         Ok(())
     }
 
-    /// Does an action where the call lives here; a registration is no call's yet.
+    /// Does an action where the call lives here. A registration is no call's yet, and withdrawals were followed.
     async fn apply(&self, action: Action) {
         match action {
-            Action::WithdrawConsent { call_id, leg_id, actor, reason } => {
-                let by = Attribution { actor, reason };
-                if let Err(error) = self.withdraw_live(&call_id, leg_id.as_deref(), &by).await {
-                    tracing::error!(%error, "what is kept of a call whose consent was withdrawn could not be deleted");
-                }
-            }
             Action::Acknowledge { alert_id, actor, reason } => {
                 if let Some(live) = self.live_with(&alert_id) {
                     acknowledge(&live, &alert_id, Attribution { actor, reason }).await;
@@ -88,7 +73,7 @@ impl Sessions {
                     snooze_alert(&live, &alert_id, Snooze { duration, by: Attribution { actor, reason } }).await;
                 }
             }
-            Action::Register { .. } => {}
+            Action::WithdrawConsent { .. } | Action::Register { .. } => {}
         }
     }
 
@@ -150,19 +135,6 @@ async fn next_change(changes: &mut Subscription, alert_id: &str) -> Result<Optio
         }
     }
     Ok(None)
-}
-
-/// Waits until the server on which a call lives says that consent is withdrawn. How many entries it deleted.
-pub(super) async fn withdrawn(audits: &mut Subscription, of_call: &str) -> Option<u64> {
-    while let Some(Ok(told)) = audits.next().await {
-        if let Told::Entry(entry) = told
-            && let Record::Audit(Audit::ConsentWithdrawn { call_id, entries, .. }) = &entry.draft.record
-            && call_id == of_call
-        {
-            return Some(*entries);
-        }
-    }
-    None
 }
 
 fn alert_of<'a>(record: &'a Record, alert_id: &str) -> Option<&'a Alert> {

@@ -75,6 +75,8 @@ mod supervise;
 mod terms;
 mod turn;
 mod view;
+mod withdraw;
+mod withdrawals;
 
 pub use board::{LiveCall, LiveLeg, OpenAlert};
 pub use classify::{Classification, Recording};
@@ -83,9 +85,10 @@ pub use message::{AcknowledgedLeg, Acknowledgement, Message};
 pub use open::Session;
 pub use registry::Live;
 pub use stream::{End, Fault, Input};
-pub use supervise::{Denied, Forgotten};
+pub use supervise::Denied;
 pub use terms::Terms;
 pub use view::{CallView, LegView, View};
+pub use withdraw::Forgotten;
 
 /// What a call asks for. Every value is in the range that [`crate::call`] takes.
 #[derive(Debug, Clone)]
@@ -132,6 +135,15 @@ pub enum Refusal {
     /// The policy does not permit it.
     #[error(transparent)]
     Policy(#[from] policy::Refusal),
+    /// Consent was withdrawn.
+    #[error(
+        "consent for {what} was withdrawn within the last 24 hours, so it is not analysed, whatever is said of it now; do not send it again, \
+         and give another call another call_id"
+    )]
+    Withdrawn {
+        /// The call, or the leg of it.
+        what: String,
+    },
     /// The same leg of the same call is live.
     #[error(transparent)]
     Live(#[from] Live),
@@ -193,6 +205,7 @@ struct Shared {
     board: Arc<board::Board>,
     peers: peers::Peers,
     registrations: register::Registrations,
+    withdrawals: withdrawals::Withdrawals,
     picture: tokio::sync::Mutex<view::Picture>,
     draining: CancellationToken,
     tasks: TaskTracker,
@@ -217,6 +230,7 @@ impl Sessions {
             board: Arc::default(),
             peers: peers::Peers::default(),
             registrations: register::Registrations::default(),
+            withdrawals: withdrawals::Withdrawals::default(),
             picture: tokio::sync::Mutex::default(),
             draining: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -304,7 +318,7 @@ impl Refusal {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Model(_) => "model",
-            Self::Policy(_) => "policy",
+            Self::Policy(_) | Self::Withdrawn { .. } => "policy",
             Self::Live(_) => "live",
             Self::Differs { .. } => "differs",
             Self::Full { .. } | Self::Busy { .. } => "full",

@@ -142,6 +142,8 @@ impl Sessions {
         let acknowledgement = Arc::new(acknowledgement);
         let outbox = Outbox::new(request.legs.len(), limits.event_buffer, self.metrics().events_dropped_total.clone());
         let (posted, commands) = self.shared.board.post(Arc::clone(&acknowledgement));
+        // Only now, for a withdrawal that comes from here on finds it on the board.
+        self.refuse_withdrawn(request)?;
         Ok(Session {
             sessions: self.clone(),
             engine,

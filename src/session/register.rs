@@ -11,7 +11,7 @@ use std::{
 use dashmap::DashMap;
 use tokio_util::sync::CancellationToken;
 
-use super::{Denied, Sessions};
+use super::{Denied, Sessions, withdrawals::REMEMBERED};
 use crate::journal::{self, Action, Audit, Draft, Entry, Kind, Query, Record, Registration};
 
 /// How often it is looked at what is to be forgotten: small beside the shortest time that a registration is kept.
@@ -19,6 +19,10 @@ const SWEEP: Duration = Duration::from_secs(1);
 
 /// No registration is kept longer.
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
+
+/// So many reads may fail at a start, and the wait after each: a busy NATS server takes seconds.
+const FAILURES: u32 = 5;
+const AGAIN: Duration = Duration::from_millis(500);
 
 /// Registrations by call.
 #[derive(Default)]
@@ -54,14 +58,10 @@ impl Sessions {
         known.filter(|known| known.names(subject)).map(|known| known.call_id.clone()).collect()
     }
 
-    /// Turns the consent of a registered call to refused, and forgets the rest of what was registered.
-    pub(super) async fn refuse_registered(&self, call_id: &str) -> Result<(), journal::Error> {
-        let Some(known) = self.registration(call_id) else { return Ok(()) };
-        let left = known.withdrawn();
-        // The purge took the entry with all that was registered.
-        self.journal().append(drafts(&left)).await?;
-        self.shared.registrations.keep(left);
-        Ok(())
+    /// Keeps what is left of a registered call whose consent was withdrawn: the purge took the entry with all that was registered.
+    pub(super) async fn keep_refused(&self, call_id: &str) -> Result<(), journal::Error> {
+        let Some(left) = self.registration(call_id) else { return Ok(()) };
+        self.journal().append(drafts(&left)).await.map(drop)
     }
 
     /// Takes over what an entry of the journal says of registrations.
@@ -71,29 +71,44 @@ impl Sessions {
             Record::Action(Action::Register { registration }) => known.keep(registration.clone()),
             Record::Audit(Audit::CallDeleted { call_id, .. }) => known.forget_call(call_id),
             Record::Audit(Audit::SubjectDeleted { subject, .. }) => known.forget_subject(subject),
-            Record::Audit(Audit::ConsentWithdrawn { call_id, leg_id: None, .. }) => {
-                if let Some(mut registration) = known.by_call.get_mut(call_id) {
-                    let left = registration.withdrawn();
-                    *registration = Arc::new(left);
-                }
-            }
             _ => {}
         }
     }
 
-    /// Takes over what was registered before this server started, up to and with this sequence.
-    pub(super) async fn recall_registrations(&self, until: u64) -> Result<(), journal::Error> {
-        let since = SystemTime::now().checked_sub(LONGEST);
+    /// Takes over what was registered, and withdrawn, before this server started, up to and with this sequence.
+    pub(crate) async fn recall(&self, until: u64) -> Result<(), journal::Error> {
+        let since = SystemTime::now().checked_sub(LONGEST.max(REMEMBERED));
         let kinds = vec![Kind::Action, Kind::Audit];
-        let query = Query { until: Some(until), since, kinds, ..Query::default() };
-        self.journal().each(query, |entry| self.follow_registrations(&entry)).await
+        let mut query = Query { until: Some(until), since, kinds, ..Query::default() };
+        let mut failures = 0;
+        loop {
+            let page = match self.journal().read(query.clone()).await {
+                Ok(page) => page,
+                Err(error) if failures >= FAILURES => return Err(error),
+                Err(error) => {
+                    tracing::warn!(%error, "what was registered and withdrawn before cannot be read, and is asked for again");
+                    failures += 1;
+                    tokio::time::sleep(AGAIN).await;
+                    continue;
+                }
+            };
+            for entry in &page.entries {
+                self.follow_registrations(entry);
+                self.recall_withdrawal(entry);
+            }
+            if !page.more {
+                return Ok(());
+            }
+            query.after = page.last;
+        }
     }
 
-    /// Forgets registrations that have expired, and pictures that nobody looks at, until `closing`.
+    /// Forgets registrations and withdrawals that have expired, and pictures that nobody looks at, until `closing`.
     pub(crate) async fn keep_forgetting(self, closing: CancellationToken) {
         let mut ticks = tokio::time::interval(SWEEP);
         while closing.run_until_cancelled(ticks.tick()).await.is_some() {
             self.shared.registrations.sweep(SystemTime::now());
+            self.shared.withdrawals.sweep(SystemTime::now());
             self.forget_picture().await;
         }
     }
@@ -103,6 +118,14 @@ impl Registrations {
     fn keep(&self, registration: Registration) {
         if registration.expires_at > SystemTime::now() {
             self.by_call.insert(registration.call_id.clone(), Arc::new(registration));
+        }
+    }
+
+    /// Turns the consent of a registered call to refused, and forgets the rest of what was registered.
+    pub(super) fn refuse(&self, call_id: &str) {
+        if let Some(mut registration) = self.by_call.get_mut(call_id) {
+            let left = registration.withdrawn();
+            *registration = Arc::new(left);
         }
     }
 

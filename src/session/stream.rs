@@ -13,7 +13,7 @@ use tracing::{Instrument as _, Span, field::display};
 use super::{
     Acknowledgement, Message, Session, age,
     alarm::Alarm,
-    board::Command,
+    board::{Command, Purged},
     driver::Told,
     measure,
     resume::{Kept, Rejoined},
@@ -221,11 +221,10 @@ impl Session {
                 Took::More { over: self.driver.push(Chunk { data: &data, sequence, media_offset_samples }) }
             }
             Some(Ok(Input::Control(control, leg))) => {
-                self.driver.control(control, leg);
                 if control == Control::WithdrawConsent {
-                    self.posted.withdraw(leg);
-                    self.outbox.forget(leg);
-                    self.chronicle.withdraw(leg, CLIENT, "told on the call's own stream");
+                    self.withdraw(leg, CLIENT, "told on the call's own stream");
+                } else {
+                    self.driver.control(control, leg);
                 }
                 Took::More { over: false }
             }
@@ -314,15 +313,20 @@ impl Session {
         }
     }
 
+    /// Consent is withdrawn, of one leg or all: nothing more is heard, here or in a stream to come, and what was heard is forgotten.
+    fn withdraw(&mut self, leg: Option<usize>, actor: &str, reason: &str) -> Option<Purged> {
+        self.driver.control(Control::WithdrawConsent, leg);
+        self.posted.withdraw(leg);
+        self.outbox.forget(leg);
+        let leg_id = leg.map(|leg| self.acknowledgement.legs[leg].leg_id.as_str());
+        self.sessions.remember_withdrawal(&self.acknowledgement.call_id, leg_id, SystemTime::now());
+        self.chronicle.withdraw(leg, actor, reason)
+    }
+
     /// Does what the call is told from outside. Who asked may have gone: it is done all the same.
     pub(super) fn obey(&mut self, command: Command) {
         match command {
-            Command::Withdraw { leg, actor, reason, answer } => {
-                self.driver.control(Control::WithdrawConsent, leg);
-                self.posted.withdraw(leg);
-                self.outbox.forget(leg);
-                let _ = answer.send(self.chronicle.withdraw(leg, &actor, &reason));
-            }
+            Command::Withdraw { leg, actor, reason, answer } => drop(answer.send(self.withdraw(leg, &actor, &reason))),
             Command::Acknowledge { alert_id, by, answer } => drop(answer.send(self.driver.acknowledge(&alert_id, &by))),
             Command::Snooze { alert_id, snooze, answer } => drop(answer.send(self.driver.snooze(&alert_id, &snooze))),
             Command::Rejoin { answer, .. } => self.successors.push(answer),

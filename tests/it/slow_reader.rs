@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use tonic::transport::Endpoint;
 use undertone::server::{
-    CutOff,
+    Unfinished,
     proto::{
         AnalyzeConfig, EndReason, analyze_request::Message, analyze_response::Message as Response,
         emotion_service_client::EmotionServiceClient,
@@ -80,6 +80,6 @@ async fn a_client_that_never_reads_holds_no_shutdown_up() {
     let Harness { server, client } = harness;
     drop(client);
     let stopped = within("stopping", server.stop()).await;
-    assert!(matches!(stopped, Err(CutOff { legs: 1, .. })), "{stopped:?}");
+    assert!(matches!(stopped, Err(Unfinished::CutOff { legs: 1, .. })), "{stopped:?}");
     drop(call);
 }

@@ -13,7 +13,7 @@ const CHUNK: usize = RATE as usize / 50;
 /// A call with the front end and the window of a model that is shipped.
 fn call_of(model: &str, encoding: Encoding, rate_hz: u32, now: Instant) -> Call {
     let manifest = Manifest::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("models").join(model)).unwrap();
-    let legs = vec![leg(Role::Customer, Ok(permit()))];
+    let legs = vec![leg(Ok(permit()))];
     let options = Options { model: Arc::new(manifest), sample_rate_hz: rate_hz, ..options(encoding, legs) };
     Call::new(options, now).unwrap().timed_by(Instant::now)
 }

@@ -21,6 +21,7 @@ mod nodes;
 mod rates;
 mod registers;
 mod watches;
+mod withdraws;
 
 /// A supervisor's client.
 pub(crate) type Client = SupervisionServiceClient<Channel>;

@@ -1,0 +1,352 @@
+//! Withdrawn consent and deletion: wherever the call lives, whether or not the journal can be written, and for as long as they are remembered.
+
+use std::{
+    fs,
+    time::{Duration, SystemTime},
+};
+
+use tonic::Code;
+use undertone::{
+    journal::{Audit, Draft, Entry, Options, Record, RegisteredLeg, Registration, Scope},
+    policy,
+    server::proto::{
+        self as pb, AnalyzeConfig, ControlAction, EndReason, analyze_request::Message as Request,
+        emotion_service_client::EmotionServiceClient,
+    },
+};
+
+use super::Client;
+use crate::{
+    harness::{Call, Harness, connect, customer, voice, within},
+    journal::{open, timeline},
+    nats::Nats,
+    startup::Program,
+};
+
+fn withdraw(call_id: &str, leg_id: Option<&str>) -> pb::WithdrawConsentRequest {
+    pb::WithdrawConsentRequest {
+        call_id: call_id.to_owned(),
+        leg_id: leg_id.map(str::to_owned),
+        actor: "officer".to_owned(),
+        reason: "he asked".to_owned(),
+    }
+}
+
+fn delete(call_id: &str) -> pb::DeleteCallRequest {
+    pb::DeleteCallRequest { call_id: call_id.to_owned(), actor: "officer".to_owned(), reason: "request 17".to_owned() }
+}
+
+fn delete_subject(subject: &str) -> pb::DeleteSubjectRequest {
+    pb::DeleteSubjectRequest {
+        subject: subject.to_owned(),
+        actor: "officer".to_owned(),
+        reason: "request 18".to_owned(),
+    }
+}
+
+/// A leg of this name, on which a customer speaks.
+fn of_leg(call_id: &str, leg_id: &str) -> AnalyzeConfig {
+    let mut config = customer(call_id);
+    config.legs[0].leg_id = Some(leg_id.to_owned());
+    config
+}
+
+fn of_subject(call_id: &str, subject: &str) -> AnalyzeConfig {
+    let mut config = customer(call_id);
+    config.legs[0].subject = Some(subject.to_owned());
+    config
+}
+
+async fn on(nats: &Nats, node: &str) -> Harness {
+    let options = Options { node: Some(node.to_owned()), ..nats.options() };
+    Harness::with(|config| config.journal = options).await
+}
+
+/// A call that has an event.
+async fn heard(harness: &Harness, config: AnalyzeConfig) -> Call {
+    let mut call = harness.call(config).await;
+    call.speak(&voice(6.0)).await;
+    call.event().await;
+    call
+}
+
+impl Harness {
+    /// Whether no leg that lives here is analysed.
+    fn hears_nobody(&self) -> bool {
+        self.server.sessions().live_calls().iter().all(|call| call.legs().iter().all(|leg| leg.withdrawn))
+    }
+
+    /// What the journal holds of what was heard in a call.
+    async fn still_told(&self, call_id: &str) -> Vec<Entry> {
+        self.kept(call_id).await.into_iter().filter(|entry| entry.draft.record.tells_what_was_heard()).collect()
+    }
+
+    async fn refuses(&self, config: AnalyzeConfig) {
+        let status = self.call(config).await.closed().await.refused(Code::FailedPrecondition);
+        assert!(status.message().contains("was withdrawn"), "{status:?}");
+    }
+}
+
+/// How many calls live, on any server.
+async fn live(client: &mut Client) -> usize {
+    client.list_calls(pb::ListCallsRequest::default()).await.unwrap().into_inner().live.len()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_whose_legs_live_on_two_servers_is_stopped_on_both() {
+    let Some(nats) = Nats::start() else { return };
+    let (a, b) = (on(&nats, "a").await, on(&nats, "b").await);
+    let mut on_a = a.supervisor().await;
+    for call_id in ["withdrawn", "deleted", "told"] {
+        let left = heard(&a, of_leg(call_id, "left")).await;
+        let right = heard(&b, of_leg(call_id, "right")).await;
+        eventually!(live(&mut on_a).await, 2);
+        match call_id {
+            "withdrawn" => drop(on_a.withdraw_consent(withdraw(call_id, None)).await.unwrap()),
+            "deleted" => drop(on_a.delete_call(delete(call_id)).await.unwrap()),
+            _ => {
+                left.control(ControlAction::WithdrawConsent).await;
+                eventually!(b.hears_nobody(), true);
+            }
+        }
+        assert!(b.hears_nobody(), "{call_id}: b goes on");
+        for call in [left, right] {
+            call.speak(&voice(2.0)).await;
+            call.end().await.summaries(EndReason::ConsentWithdrawn);
+        }
+        eventually!(a.still_told(call_id).await, []);
+        eventually!(live(&mut on_a).await, 0);
+    }
+    b.stop().await;
+    a.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_lives_elsewhere_is_stopped_though_the_journal_says_nothing_of_it() {
+    let Some(nats) = Nats::start() else { return };
+    let (a, b) = (on(&nats, "a").await, on(&nats, "b").await);
+    let mut on_a = a.supervisor().await;
+    let call = b.acknowledged("c").await;
+    eventually!(live(&mut on_a).await, 1);
+    eventually!(b.kept("c").await.len(), 1);
+    let audit = Audit::Reloaded { what: "rules".to_owned(), version: "1".to_owned() };
+    let audit = Draft::new(SystemTime::now(), Record::Audit(audit));
+    b.server.sessions().journal().purge(Scope::Call("c".to_owned()), audit).await.unwrap();
+    on_a.withdraw_consent(withdraw("c", Some("customer"))).await.unwrap();
+    assert!(b.hears_nobody());
+    // Said again: it is known, and nothing is left to be done.
+    on_a.withdraw_consent(withdraw("c", None)).await.unwrap();
+    call.end().await.summaries(EndReason::ConsentWithdrawn);
+    b.stop().await;
+    a.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_withdrawal_is_remembered_by_every_server_and_after_a_restart() {
+    let Some(nats) = Nats::start() else { return };
+    let (a, b) = (on(&nats, "a").await, on(&nats, "b").await);
+    // Told on the call's own stream, and asked of another server of one leg.
+    let call = heard(&a, customer("told")).await;
+    call.control(ControlAction::WithdrawConsent).await;
+    call.end().await.summaries(EndReason::ConsentWithdrawn);
+    a.refuses(customer("told")).await;
+    let call = heard(&a, of_leg("asked", "left")).await;
+    let mut on_b = b.supervisor().await;
+    eventually!(live(&mut on_b).await, 1);
+    on_b.withdraw_consent(withdraw("asked", Some("left"))).await.unwrap();
+    call.end().await.summaries(EndReason::ConsentWithdrawn);
+    for config in [customer("told"), of_leg("asked", "left")] {
+        eventually!(b.call(config.clone()).await.end().await.status.is_err(), true);
+        b.refuses(config).await;
+    }
+    a.stop().await;
+    let a = on(&nats, "a").await;
+    for harness in [&a, &b] {
+        harness.refuses(customer("told")).await;
+        harness.refuses(of_leg("asked", "left")).await;
+        // Consent was withdrawn for the other leg alone.
+        harness.call(of_leg("asked", "right")).await.end().await.summaries(EndReason::Completed);
+    }
+    b.stop().await;
+    a.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_was_withdrawn_or_stopped_by_deletion_does_not_come_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("journal.db");
+    let start = || Harness::with(|config| config.journal.path = Some(path.clone()));
+    let harness = start().await;
+    let mut client = harness.supervisor().await;
+    let given = pb::Consent { status: pb::ConsentStatus::Given.into(), recorded_at: None };
+    for (call_id, how) in [("live", "withdrawn"), ("deleted", "deleted"), ("over", "withdrawn")] {
+        let mut call = Some(harness.acknowledged(call_id).await);
+        eventually!(harness.kept(call_id).await.is_empty(), false);
+        if call_id == "over" {
+            call.take().unwrap().end().await.summaries(EndReason::Completed);
+        }
+        match how {
+            "withdrawn" => drop(client.withdraw_consent(withdraw(call_id, None)).await.unwrap()),
+            _ => drop(client.delete_call(delete(call_id)).await.unwrap()),
+        }
+        if let Some(call) = call {
+            call.end().await.summaries(EndReason::ConsentWithdrawn);
+        }
+        harness.refuses(customer(call_id)).await;
+        // Nor does another word, or a registration, change that.
+        harness.refuses(AnalyzeConfig { consent: Some(given), ..customer(call_id) }).await;
+        let register = pb::RegisterCallRequest { call_id: call_id.to_owned(), ..pb::RegisterCallRequest::default() };
+        client.register_call(register).await.unwrap();
+        harness.refuses(customer(call_id)).await;
+    }
+    drop(client);
+    harness.stop().await;
+    let harness = start().await;
+    for call_id in ["live", "deleted", "over"] {
+        harness.refuses(customer(call_id)).await;
+    }
+    harness.call(customer("another")).await.end().await.summaries(EndReason::Completed);
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subject_who_speaks_now_is_deleted_and_nothing_tells_of_him_afterwards() {
+    let harness = Harness::start().await;
+    let mut client = harness.supervisor().await;
+    let call = heard(&harness, of_subject("c", "caller-7")).await;
+    let answer = client.delete_subject(delete_subject("caller-7")).await.unwrap().into_inner();
+    assert_eq!(answer.live_legs, 1);
+    let told = client.list_calls(pb::ListCallsRequest::default()).await.unwrap().into_inner().live;
+    assert_eq!((told[0].legs[0].consent_withdrawn, told[0].legs[0].subject.as_ref()), (true, None));
+    call.speak(&voice(2.0)).await;
+    call.end().await.summaries(EndReason::ConsentWithdrawn);
+    harness.ended("c").await;
+    let kept = harness.kept("c").await;
+    assert!(kept.iter().all(|entry| entry.draft.subject.is_none()), "{kept:?}");
+    assert_eq!(harness.still_told("c").await, []);
+    let again = client.delete_subject(delete_subject("caller-7")).await.unwrap_err();
+    assert_eq!(again.code(), Code::NotFound);
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subject_who_speaks_on_another_server_is_deleted_there() {
+    let Some(nats) = Nats::start() else { return };
+    let (a, b) = (on(&nats, "a").await, on(&nats, "b").await);
+    let mut on_a = a.supervisor().await;
+    let call = heard(&b, of_subject("c", "caller-7")).await;
+    eventually!(live(&mut on_a).await, 1);
+    on_a.delete_subject(delete_subject("caller-7")).await.unwrap();
+    assert!(b.hears_nobody());
+    call.end().await.summaries(EndReason::ConsentWithdrawn);
+    b.ended("c").await;
+    assert!(b.kept("c").await.iter().all(|entry| entry.draft.subject.is_none()));
+    b.stop().await;
+    a.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_went_meanwhile_does_not_keep_its_subject_from_being_deleted() {
+    let harness = Harness::with(|config| config.journal.engine = undertone::journal::EngineKind::None).await;
+    let sessions = harness.server.sessions();
+    let leg = RegisteredLeg { leg_id: None, role: policy::Role::Customer, subject: Some("caller-7".to_owned()) };
+    let registration = Registration {
+        call_id: "a".to_owned(),
+        tags: Default::default(),
+        legs: vec![leg],
+        notice: None,
+        consent: None,
+        consent_at: None,
+        expires_at: SystemTime::now() + Duration::from_millis(50),
+    };
+    let call = heard(&harness, of_subject("b", "caller-7")).await;
+    sessions.register(registration).await.unwrap();
+    // It is over, and not looked after yet.
+    eventually!(sessions.registration("a").is_some(), false);
+    let deleted = harness.supervisor().await.delete_subject(delete_subject("caller-7")).await.unwrap();
+    assert_eq!(deleted.into_inner().live_legs, 1);
+    call.end().await.summaries(EndReason::ConsentWithdrawn);
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_deleted_now_is_told_so_and_deleted_once_it_can_be() {
+    let Some(mut nats) = Nats::start() else { return };
+    let harness = on(&nats, "a").await;
+    let mut client = harness.supervisor().await;
+    let call = heard(&harness, customer("c")).await;
+    eventually!(harness.kept("c").await.is_empty(), false);
+    nats.kill();
+    // Asked again it is as far as before.
+    for _ in 0..2 {
+        let asked = client.withdraw_consent(withdraw("c", None));
+        let status = within("an answer", asked).await.unwrap_err();
+        assert_eq!(status.code(), Code::Unavailable, "{status:?}");
+        assert!(status.message().contains("not deleted yet"), "{status:?}");
+        assert!(harness.hears_nobody());
+    }
+    nats.start_again();
+    let journal = harness.server.sessions().journal().clone();
+    let begins = async || match journal.call("c").await {
+        Ok(kept) => kept.iter().filter(|entry| matches!(entry.draft.record, Record::Began(_))).count(),
+        Err(_) => 1,
+    };
+    eventually!(begins().await, 0);
+    within("the withdrawal", client.withdraw_consent(withdraw("c", None))).await.unwrap();
+    call.end().await.summaries(EndReason::ConsentWithdrawn);
+    drop(client);
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_ends_before_it_could_delete_names_the_call_and_fails() {
+    let Some(mut nats) = Nats::start() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let (log, url) = (dir.path().join("log"), nats.url());
+    let variables = [
+        ("UNDERTONE_JOURNAL__ENGINE", "jetstream"),
+        ("UNDERTONE_JOURNAL__URL", url.as_str()),
+        ("UNDERTONE_JOURNAL__NODE", "a"),
+    ];
+    let (program, grpc, _) = Program::start_logging(&variables, &log);
+    let mut call = Call::open(EmotionServiceClient::new(connect(grpc).await)).await;
+    call.send(Request::Config(of_leg("withdrawn-too-late", "left"))).await;
+    call.speak(&voice(4.0)).await;
+    call.event().await;
+    nats.kill();
+    call.send(Request::Control(pb::Control {
+        action: ControlAction::WithdrawConsent.into(),
+        leg_id: Some("left".to_owned()),
+    }))
+    .await;
+    call.end().await.summaries(EndReason::ConsentWithdrawn);
+    program.signal("-TERM");
+    assert_eq!(program.ended().await.code(), Some(1));
+    let told = fs::read_to_string(log).unwrap();
+    let line = told.lines().find(|line| line.contains("what was to be deleted is still in the journal"));
+    let line = line.unwrap_or_else(|| panic!("nothing of it in\n{told}"));
+    assert!(line.contains("ERROR") && line.contains("leg \"left\" of call \"withdrawn-too-late\""), "{line}");
+}
+
+/// One that died before it had deleted, or wrote what it had heard before it was told.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_server_left_undone_is_deleted_at_the_next_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options { path: Some(dir.path().join("journal.db")), ..Options::default() };
+    let journal = open(&options).await;
+    let audit = Audit::ConsentWithdrawn {
+        call_id: "withdrawn".to_owned(),
+        leg_id: None,
+        actor: "client".to_owned(),
+        reason: "he asked".to_owned(),
+        entries: 0,
+    };
+    let audit = Draft::new(SystemTime::now(), Record::Audit(audit));
+    journal.append(vec![audit, timeline("withdrawn"), timeline("another")]).await.unwrap();
+    journal.close().await;
+    drop(journal);
+    let harness = Harness::with(|config| config.journal = options).await;
+    eventually!(harness.kept("withdrawn").await, []);
+    assert_eq!(harness.kept("another").await.len(), 1);
+    harness.stop().await;
+}
