@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Compares `undertone features` with librosa 0.11 over recordings, and over synthetic signals of its own.
 
-    python3 -m venv /tmp/librosa && /tmp/librosa/bin/pip install librosa==0.11.0 soxr==1.1.0 soundfile
-    /tmp/librosa/bin/python scripts/compare-librosa.py --undertone target/quick/undertone --synthetic FILE_OR_FOLDER...
+    python3 -m venv target/librosa && target/librosa/bin/pip install librosa==0.11.0 soxr==1.1.0 soundfile
+    target/librosa/bin/python scripts/compare-librosa.py --undertone target/quick/undertone --synthetic FILE_OR_FOLDER...
 
 Prints the largest differences from the same samples at 22,050 Hz, whole-clip and streaming, then what our resampler instead of soxr HQ
 makes of them. Exit status 1 where a bound is broken.

@@ -21,8 +21,8 @@ const WIRE: Duration = Duration::from_micros(150);
 pub const SAFETY: f64 = 0.75;
 
 /// Windows a second for each core where nothing was measured and nothing configured, as after a reload that takes the configured limit
-/// away: [`SAFETY`] of the 850 calls of `telephone` that one core carried (docs/performance.md).
-pub const WINDOWS_PER_CORE: f64 = SAFETY * 2.0 * 850.0;
+/// away: [`SAFETY`] of the 760 calls of `telephone` that one core carried (docs/performance.md).
+pub const WINDOWS_PER_CORE: f64 = SAFETY * 2.0 * 760.0;
 
 /// The stride by which windows a second are counted: the default.
 const STRIDE: Duration = Duration::from_millis(500);
