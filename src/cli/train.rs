@@ -37,6 +37,12 @@ pub(crate) struct Args {
     /// Folder of a trained telephone model to learn from beside the labels; may be given several times
     #[arg(long, value_name = "DIR")]
     teacher: Vec<PathBuf>,
+    /// Filters of telephone's stem, 8 to 32; its blocks have eight times as many channels [default: 24]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(8..=32))]
+    width: Option<u32>,
+    /// Part of each of telephone's targets that CREMA-D's listeners decide by their votes, 0 to 0.9
+    #[arg(long, value_name = "PART", default_value_t = 0.0, value_parser = part)]
+    votes: f32,
     /// Go on from the checkpoint in the output folder.
     #[arg(long)]
     resume: bool,
@@ -108,6 +114,14 @@ enum Windows {
     Clip,
 }
 
+/// Reads a part that leaves the labels something to decide.
+fn part(text: &str) -> Result<f32, String> {
+    match text.parse() {
+        Ok(part) if (0.0..=0.9).contains(&part) => Ok(part),
+        _ => Err("expected a number from 0 to 0.9".to_owned()),
+    }
+}
+
 #[cfg(not(feature = "train"))]
 pub(crate) fn run(_args: Args) -> anyhow::Result<()> {
     anyhow::bail!(
@@ -148,6 +162,9 @@ mod with_trainer {
         if args.recipe != Recipe::Telephone && !args.teacher.is_empty() {
             anyhow::bail!("--teacher is an option of telephone: leave it out");
         }
+        if args.recipe != Recipe::Telephone && (args.width.is_some() || args.votes > 0.0) {
+            anyhow::bail!("--width and --votes are options of telephone: leave them out");
+        }
         if args.recipe != Recipe::Gate && (args.music.is_some() || args.noise.is_some()) {
             anyhow::bail!("--music and --noise are options of gate: leave them out");
         }
@@ -171,6 +188,8 @@ mod with_trainer {
             seed: args.seed,
             resume: args.resume,
             teachers: args.teacher,
+            width: args.width.map(|width| width as usize),
+            votes: args.votes,
             lines: match args.bandwidth.unwrap_or(Bandwidth::Both) {
                 Bandwidth::Wide => Lines::Wide,
                 Bandwidth::Telephone => Lines::Telephone,

@@ -109,6 +109,10 @@ pub struct Options {
     pub resume: bool,
     /// Folders of models that it learns from beside the labels; of `telephone` alone.
     pub teachers: Vec<PathBuf>,
+    /// Filters of the stem of `telephone`; the recipe's own number if not told.
+    pub width: Option<usize>,
+    /// Part of each target of `telephone` that listeners' votes decide, from 0 to below 1.
+    pub votes: f32,
     /// Which lines.
     pub lines: Lines,
     /// Which windows.

@@ -47,6 +47,8 @@ fn options(data: &Path, out: &Path, epochs: u32) -> Options {
         seed: 3,
         resume: false,
         teachers: vec![],
+        width: None,
+        votes: 0.0,
         lines: Lines::Both,
         windows: Windows::Served,
         cache: None,

@@ -24,13 +24,14 @@ mod variants;
 mod windows;
 
 use crate::{
-    corpus::{Condition, LABELS},
+    corpus::{Condition, LABELS, tables},
     evaluate::Window,
     features::{FrontEnd, Standardization, WindowOptions, logmel8k, normalize::Fit},
     model::manifest::Bandwidth,
     train::{
         Event, Heard, Trained, Work,
         calibrate::Wanted,
+        clips::Used,
         fit::VALIDATION,
         network::{Batch, Network, generator, smoothed},
         optimiser::Rule,
@@ -45,7 +46,7 @@ use windows::{Draw, Side};
 
 /// Epochs where none are asked for: the cycle must be told beforehand.
 pub(super) const EPOCHS: u32 = 40;
-/// Filters of the stem.
+/// Filters of the stem where no number is asked for.
 const WIDTH: usize = 24;
 /// The loudest band is forgotten by so many dB a second of speech: soft speech is heard soon after shouting.
 const FORGET: f32 = 5.0;
@@ -88,6 +89,9 @@ struct Telephone {
     judged: Vec<Vec<Draw>>,
     standardization: Standardization,
     teachers: Teachers,
+    width: usize,
+    /// Part of a target that listeners' votes decide.
+    votes: f32,
     epochs: u32,
 }
 
@@ -117,14 +121,22 @@ pub(super) fn train(work: &Work<'_>, tell: &(dyn Fn(Event<'_>) + Sync)) -> anyho
         "{} clips to train on are too few: windows are mixed in pairs",
         train.used.len()
     );
+    anyhow::ensure!(
+        work.options.votes == 0.0 || train.used.iter().any(|used| tables::votes(&used.name).is_some()),
+        "no listener's vote is known for any of the {} clips to train on: leave --votes out",
+        train.used.len()
+    );
     drop(clips);
     let judged = judged_windows(&valid, &mut generator(work.options.seed, VALIDATION));
     let standardization = deviations(&train, &front_end);
     teachers.check(&standardization)?;
+    let width = work.options.width.unwrap_or(WIDTH);
     let course = Telephone {
-        network: ConvNext::new(WIDTH),
+        network: ConvNext::new(width),
         standardization,
         teachers,
+        width,
+        votes: work.options.votes,
         front_end,
         train,
         valid,
@@ -151,7 +163,8 @@ impl Course for Telephone {
     fn identity(&self) -> String {
         let taught: String =
             self.teachers.sha256().iter().map(|sha256| format!(", taught by {}", &sha256[..12])).collect();
-        format!("width {WIDTH}, a cycle of {} epochs{taught}", self.epochs)
+        let heard = if self.votes > 0.0 { format!(", {} by votes", self.votes) } else { String::new() };
+        format!("width {}, a cycle of {} epochs{heard}{taught}", self.width, self.epochs)
     }
 
     fn epoch<'a>(&'a self, random: &mut ChaCha8Rng) -> Batches<'a> {
@@ -218,8 +231,7 @@ impl Telephone {
             })
             .collect();
         let labels: Vec<usize> = clips.iter().map(|&clip| self.train.used[clip].label).collect();
-        let targets: Vec<Vec<f32>> =
-            labels.iter().map(|&label| smoothed(label, LABELS.len(), SMOOTHING).collect()).collect();
+        let targets: Vec<Vec<f32>> = clips.iter().map(|&clip| target(&self.train.used[clip], self.votes)).collect();
         let part: f32 = Beta::new(MIXUP, MIXUP).expect("both are positive").sample(&mut random);
         let mut other: Vec<usize> = (0..rows.len()).collect();
         other.shuffle(&mut random);
@@ -235,6 +247,14 @@ impl Telephone {
         self.teachers.teach(&mut batch);
         batch
     }
+}
+
+/// What a clip's answer is held against: its label, smoothed, and for `part` of it what listeners heard in the clip, where that is known.
+fn target(clip: &Used, part: f32) -> Vec<f32> {
+    let label = smoothed(clip.label, LABELS.len(), SMOOTHING);
+    let Some(votes) = tables::votes(&clip.name).filter(|_| part > 0.0) else { return label.collect() };
+    let all = f32::from(votes.iter().sum::<u16>());
+    label.zip(votes).map(|(label, votes)| (1.0 - part) * label + part * f32::from(votes) / all).collect()
 }
 
 /// The window it is served with.

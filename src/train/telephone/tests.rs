@@ -5,7 +5,7 @@ use std::path::Path;
 use super::{
     FRAMES,
     channel::Channel,
-    deviations,
+    deviations, target,
     variants::{self, Source},
     window,
     windows::{Draw, Side},
@@ -71,6 +71,21 @@ fn training_subtracts_the_baseline_that_a_call_does() {
         assert!(widest < 2e-3, "{before:?}: {widest}");
         assert!(trained.iter().any(|value| value.abs() > 0.5));
     }
+}
+
+#[test]
+fn listeners_decide_their_part_of_a_target() {
+    let used = |name: &str, label| clips::Used { actor: 0, label, name: name.to_owned(), audio: [0; 32] };
+    let spread = 0.1 / 6.0;
+    // Six of its eight listeners heard anger, two heard neutral.
+    let heard = target(&used("1002_DFA_ANG_XX", 0), 0.5);
+    let expected =
+        [0.5 * (0.9 + spread) + 0.375, 0.5 * spread, 0.5 * spread, 0.5 * spread, 0.5 * spread + 0.125, 0.5 * spread];
+    assert!(heard.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-6), "{heard:?}");
+    // Votes that are about a broken recording decide nothing.
+    let label = target(&used("1007_IWL_HAP_XX", 3), 0.0);
+    assert_eq!(target(&used("1007_IWL_HAP_XX", 3), 0.5), label);
+    assert!((label[3] - 0.9 - spread).abs() < 1e-6);
 }
 
 #[test]
