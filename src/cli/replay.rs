@@ -12,12 +12,14 @@ use anyhow::Context as _;
 use serde::Serialize;
 use undertone::decision::{
     Alert, Rules,
+    alert::State,
     scores::{Leg, Row},
 };
 
 /// Says when alert rules would have fired on recorded scores, and when each alert would have ended.
 ///
-/// Scores come from `undertone classify --scores`. The same state machine runs over them as over a live call.
+/// Scores come from `undertone classify --scores`. The same state machine runs over them as over a live call. Where no alert fires, a line
+/// on standard error says so.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The rules; `deploy/rules.toml` shows all that they may say.
@@ -60,6 +62,14 @@ struct Recorded {
     heard: Leg,
 }
 
+/// What there was to hear, and what came of it.
+#[derive(Debug, Default)]
+struct Heard {
+    json: bool,
+    rows: u64,
+    fired: u64,
+}
+
 /// Runs the command.
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let Args { rules: path, scores, json } = args;
@@ -69,15 +79,20 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         super::complain(&anyhow::anyhow!("the rules {} hold no [[rule]]: nothing can fire", path.display()));
     }
     let rules = Arc::new(rules);
+    let mut heard = Heard { json, ..Heard::default() };
     for path in &scores {
-        replay(path, &rules, json)?;
+        replay(path, &rules, &mut heard)?;
+    }
+    if heard.rows > 0 && heard.fired == 0 && !rules.rules.is_empty() {
+        let (rows, path) = (heard.rows, path.display());
+        super::complain(&anyhow::anyhow!("no alert fires under the rules {path} in {rows} rows of scores"));
     }
     Ok(())
 }
 
 /// Runs the rules over one file. Legs of one recording may lie in it line by line or one after another; a recording is over when the
 /// next begins.
-fn replay(path: &Path, rules: &Arc<Rules>, json: bool) -> anyhow::Result<()> {
+fn replay(path: &Path, rules: &Arc<Rules>, heard: &mut Heard) -> anyhow::Result<()> {
     let shown = path.display();
     let file = File::open(path).with_context(|| format!("cannot read the scores {shown}"))?;
     let mut legs: Vec<Recorded> = Vec::new();
@@ -87,33 +102,35 @@ fn replay(path: &Path, rules: &Arc<Rules>, json: bool) -> anyhow::Result<()> {
             continue;
         }
         let place = || format!("{shown}, line {number}");
-        let row: Row = serde_json::from_str(&line).with_context(place)?;
+        let row = Row::parse(&line).with_context(place)?;
         if legs.first().is_some_and(|leg| leg.file != row.file) {
-            legs.drain(..).try_for_each(|leg| leg.end(json))?;
+            legs.drain(..).try_for_each(|leg| leg.end(heard))?;
         }
         let index = legs.iter().position(|leg| leg.leg == row.leg).unwrap_or_else(|| {
             legs.push(Recorded { file: row.file.clone(), leg: row.leg.clone(), heard: Leg::new(rules) });
             legs.len() - 1
         });
         legs[index].heard.add(row).with_context(place)?;
-        legs[index].tell(json)?;
+        heard.rows += 1;
+        legs[index].tell(heard)?;
     }
     if legs.is_empty() {
         super::complain(&anyhow::anyhow!("the scores {shown} hold no row: there is nothing to replay"));
     }
-    legs.into_iter().try_for_each(|leg| leg.end(json))
+    legs.into_iter().try_for_each(|leg| leg.end(heard))
 }
 
 impl Recorded {
-    fn end(mut self, json: bool) -> anyhow::Result<()> {
+    fn end(mut self, heard: &mut Heard) -> anyhow::Result<()> {
         self.heard.end();
-        self.tell(json)
+        self.tell(heard)
     }
 
-    fn tell(&mut self, json: bool) -> anyhow::Result<()> {
+    fn tell(&mut self, heard: &mut Heard) -> anyhow::Result<()> {
         while let Some(alert) = self.heard.poll_alert() {
+            heard.fired += u64::from(alert.state == State::Firing);
             let told = Told::of(&self.file, &self.leg, &alert);
-            if json { super::print(serde_json::to_string(&told)?)? } else { super::print(told.line())? }
+            if heard.json { super::print(serde_json::to_string(&told)?)? } else { super::print(told.line())? }
         }
         Ok(())
     }

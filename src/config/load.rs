@@ -92,6 +92,10 @@ pub(super) fn gather(file: Option<&Path>, flags: &Flags) -> Result<Config, Error
             let line = before.matches('\n').count() + 1;
             return Err(Error::Syntax { path: path.to_owned(), line, problem: error.message().to_owned() });
         }
+        let lists = words::list_for_section(&figment, &Figment::from(Toml::string(&text)));
+        if let Some(told) = lists {
+            return Err(Error::Content(format!("{}: {told}", path.display())));
+        }
         figment = figment.merge(Toml::string(&text));
     }
     figment = figment.merge(Env::prefixed(VARIABLES).split("__")).merge(Serialized::defaults(flags));

@@ -38,6 +38,14 @@ pub(super) fn line(error: &Error, figment: &Figment, file: Option<&Path>) -> Str
     }
 }
 
+/// What is said of a section that is written as a list, `[[session]]`, if one is: a list of one would be read as its keys in order.
+pub(super) fn list_for_section(defaults: &Figment, written: &Figment) -> Option<String> {
+    let written = written.find_value("").ok()?.into_dict()?;
+    let lists = written.iter().filter(|(_, value)| matches!(value, Value::Array(..))).map(|(key, _)| key);
+    let mut sections = lists.filter(|key| defaults.find_value(key).is_ok_and(|value| value.as_dict().is_some()));
+    sections.next().map(|key| format!("{key} is a list; expected one section, [{key}]"))
+}
+
 /// A key's name as it was written.
 fn name(path: &[String], place: &Place<'_>) -> String {
     match place {
@@ -171,6 +179,8 @@ mod tests {
             ),
             ("drain_deadline = 'soon'", "drain_deadline is \"soon\"; expected a duration such as \"30s\" or \"500ms\""),
             ("session = 5", "session is 5; expected a section"),
+            ("[[session]]\nmax_legs = 5", "session is a list; expected one section, [session]"),
+            ("webhook = []", "webhook is a list; expected one section, [webhook]"),
             ("[session]\nmax_legs = -1", "session.max_legs is -1; expected a whole number, 0 or more"),
             ("[session]\nmax_legs = 1.5", "session.max_legs is 1.5; expected a whole number, 0 or more"),
             ("[session]\ncalibrate = 'yes'", "session.calibrate is \"yes\"; expected true or false"),

@@ -25,6 +25,7 @@ pub mod smooth;
 mod tally;
 mod tracker;
 mod trend;
+mod words;
 
 pub use alert::Alert;
 pub use decider::{Decider, NotOpen, Observation, Options};

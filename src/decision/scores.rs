@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Alert, Calibration, Decider, Observation, Options, Rules, alert::Reason};
+use super::{Alert, Calibration, Decider, Observation, Options, Rules, alert::Reason, rules::UnknownEmotion, words};
 use crate::{features::NotScored, policy::Role};
 
 /// One stride of one leg.
@@ -47,6 +47,9 @@ pub struct Row {
 /// What is wrong with a row.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum Invalid {
+    /// It is no row.
+    #[error("{0}; expected a row of scores, as `undertone classify --scores` writes them")]
+    Unreadable(String),
     /// Positions that no call can have.
     #[error(
         "start_seconds {start_seconds} and end_seconds {end_seconds} are no stretch: expected 0 <= start_seconds <= end_seconds"
@@ -86,9 +89,9 @@ pub enum Invalid {
         /// Here.
         actual: String,
     },
-    /// A rule names what the model does not know.
-    #[error(transparent)]
-    Emotion(#[from] super::rules::UnknownEmotion),
+    /// A rule names what the model that gave the scores does not know.
+    #[error("rule {:?} names the emotion {:?}, which these scores do not tell; they tell {}", .0.rule, .0.emotion, .0.known)]
+    Emotion(UnknownEmotion),
 }
 
 /// One leg that is heard again under other rules.
@@ -106,6 +109,26 @@ pub struct Leg {
 
 /// Far longer than any call, and near enough to 0 for a position to keep its nanoseconds.
 const LONGEST_SECONDS: f64 = 1e6;
+
+impl Row {
+    /// Reads a line of a file.
+    ///
+    /// # Errors
+    /// [`Invalid::Unreadable`] says what is wrong with it.
+    pub fn parse(line: &str) -> Result<Self, Invalid> {
+        serde_json::from_str(line).map_err(|error| {
+            let whole = serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(line).is_ok();
+            Invalid::Unreadable(if whole {
+                let message = error.to_string();
+                // The place in the line is told by itself: the line is the file's.
+                let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(message, _)| message);
+                format!("column {}: {}", error.column(), words::plain(message))
+            } else {
+                "this is no JSON object".to_owned()
+            })
+        })
+    }
+}
 
 impl Leg {
     /// Nothing heard yet.
@@ -151,7 +174,7 @@ impl Leg {
         }
         if self.decider.is_none() {
             let labels: Vec<String> = probabilities.keys().cloned().collect();
-            self.rules.check_emotions(labels.iter().map(String::as_str))?;
+            self.rules.check_emotions(labels.iter().map(String::as_str)).map_err(Invalid::Emotion)?;
             let options = Options {
                 labels: labels.clone(),
                 // Only the smoothed label asks for it.
@@ -265,7 +288,23 @@ mod tests {
         let other = Row { probabilities: Some(BTreeMap::from([("sad".into(), 1.0)])), ..row(6.0, Some(0.5)) };
         assert!(leg.add(other).unwrap_err().to_string().contains("angry, calm"));
         let mut sad = Leg::new(&Arc::new(Rules::parse(&ANGER.replace("angry", "sad")).unwrap()));
-        assert!(matches!(sad.add(row(5.0, Some(0.5))), Err(Invalid::Emotion(_))));
+        let told = sad.add(row(5.0, Some(0.5))).unwrap_err().to_string();
+        assert!(told.ends_with("the emotion \"sad\", which these scores do not tell; they tell angry, calm"), "{told}");
+    }
+
+    #[test]
+    fn what_is_no_row_is_told_in_plain_words() {
+        let whole = serde_json::to_string(&row(5.0, Some(0.5))).unwrap();
+        for (line, expected) in [
+            ("[[rule]]".to_owned(), "this is no JSON object"),
+            ("name = 'anger'".to_owned(), "this is no JSON object"),
+            (whole[..whole.len() / 2].to_owned(), "this is no JSON object"),
+            (whole.replace("\"leg\"", "\"lag\""), ": leg is missing"),
+            (whole.replace("\"speech_seconds\":0.5", "\"speech_seconds\":\"0.5\""), ": is \"0.5\", expected a number"),
+        ] {
+            let told = Row::parse(&line).unwrap_err().to_string();
+            assert!(told.contains(expected) && told.contains("classify --scores"), "{told} of {line}");
+        }
     }
 
     #[test]

@@ -1,13 +1,19 @@
 //! `undertone call` that is ended before its recording is: by a signal, by whoever read its output, or by force; and the same call again.
 
 use std::{
+    fs,
     io::{BufRead as _, BufReader, Read as _},
+    net::SocketAddr,
     path::PathBuf,
     process::{Child, ChildStdout, Command, Stdio},
     time::Duration,
 };
 
 use serde_json::Value;
+use tokio::{
+    io::copy_bidirectional,
+    net::{TcpListener, TcpStream},
+};
 
 use crate::{
     harness::{Harness, within},
@@ -123,6 +129,57 @@ async fn a_call_that_was_kept_goes_on_and_says_so() {
     assert_eq!((status, told), (Some(0), expected));
     // Each sample of the file once: the server was not sent again what it had.
     assert_eq!(lines.last().unwrap()["summary"]["receivedSamples"], "429929");
+    harness.stop().await;
+}
+
+/// An address that leads to the first server by its first connection, and to the second by all others: as one that was started again.
+async fn relay(first: SocketAddr, second: SocketAddr) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let mut servers = std::iter::once(first).chain(std::iter::repeat(second));
+        while let Ok((mut client, _)) = listener.accept().await {
+            let mut server = TcpStream::connect(servers.next().unwrap()).await.unwrap();
+            // A server that is killed is no error of the relay's.
+            tokio::spawn(async move { copy_bidirectional(&mut client, &mut server).await });
+        }
+    });
+    address
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_whose_server_was_killed_begins_anew_and_its_alert_is_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let rules = dir.path().join("rules.toml");
+    let labels = "['angry', 'disgust', 'fear', 'happy', 'neutral', 'sad']";
+    let always = format!("[[rule]]\nname = 'always'\nemotions = {labels}\nenter = 0.9\ngrace_seconds = 0.0\n");
+    fs::write(&rules, always).unwrap();
+    let variables = [("UNDERTONE_ALERTS__RULES", rules.to_str().unwrap())];
+    let (killed, first, _) = Program::start_with(&variables);
+    let (_started, second, _) = Program::start_with(&variables);
+    let mut call = Played::begin(&relay(first, second).await.to_string(), "4");
+    while call.line().get("alert").is_none() {}
+    killed.signal("-KILL");
+    let (lines, status, told) = call.ended().await;
+    assert_eq!(status, Some(0), "{told}");
+    let told: Vec<&str> = told.lines().collect();
+    assert!(told[0].contains("begins anew, from ") && told.len() == 2, "{told:?}");
+    assert_eq!(told[1], "the alert always on customer is over with what came before");
+    let anew = lines.iter().find(|line| line.get("acknowledgement").is_some()).expect("it is acknowledged anew");
+    assert!(anew["acknowledgement"].get("resumption").is_none());
+    assert_eq!(lines.last().unwrap()["summary"]["endReason"], "END_REASON_COMPLETED");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_is_live_is_refused_in_words_of_the_command_line() {
+    let (harness, to) = keeping().await;
+    let mut call = Played::begin(&to, "1");
+    call.hear(1);
+    let (_, status, told) = Played::begin(&to, "1").ended().await;
+    assert_eq!(status, Some(1));
+    assert!(told.contains("call demo is live") && told.contains("another --call-id"), "{told}");
+    call.signal("-INT");
+    assert_eq!(call.ended().await.1, Some(0));
     harness.stop().await;
 }
 

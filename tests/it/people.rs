@@ -126,6 +126,28 @@ fn replay_says_that_there_is_nothing_to_replay() {
 }
 
 #[test]
+fn replay_says_that_no_alert_fires_and_what_is_no_file_of_scores() {
+    let dir = tempfile::tempdir().unwrap();
+    let (scores, rules) = (dir.path().join("scores.jsonl"), dir.path().join("rules.toml"));
+    let row = "{\"file\":\"a.wav\",\"leg\":\"customer\",\"role\":\"CUSTOMER\",\"start_seconds\":0,\"end_seconds\":9,\
+        \"speech_seconds\":9,\"not_scored_reason\":null,\"probabilities\":{\"angry\":0.1,\"calm\":0.9},\"model\":\"m\",\"sha256\":\"0\"}\n";
+    fs::write(&scores, row).unwrap();
+    let rule = |emotion: &str, enter: &str| {
+        let more = "min_windows = 1\nmin_speech_seconds = 0.0\n";
+        fs::write(&rules, format!("[[rule]]\nname = 'r'\nemotions = ['{emotion}']\nenter = {enter}\n{more}")).unwrap();
+        undertone(&["replay"]).arg(&rules).arg(&scores).output().unwrap()
+    };
+    let (out, err) = ended(0, &rule("angry", "0.4"));
+    assert!(out.is_empty() && err.lines().count() == 1 && err.contains("no alert fires under the rules"), "{err}");
+    let (out, err) = ended(0, &rule("calm", "0.4"));
+    assert!(out.contains("r FIRING") && err.is_empty(), "{out}{err}");
+    let (_, err) = ended(1, &rule("joyful", "0.4"));
+    assert!(err.contains("which these scores do not tell; they tell angry, calm") && !err.contains("service"), "{err}");
+    let (_, err) = ended(1, &undertone(&["replay"]).arg(&rules).arg(&rules).output().unwrap());
+    assert!(err.contains("rules.toml, line 1: this is no JSON object; expected a row of scores"), "{err}");
+}
+
+#[test]
 fn classify_does_the_other_files_when_one_is_bad() {
     let dir = tempfile::tempdir().unwrap();
     let noise = dir.path().join("noise.wav");

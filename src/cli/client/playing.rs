@@ -5,14 +5,14 @@
 //! | the connection breaks, or UNAVAILABLE: the server drains, starts again, or lets no stream be older | the same call is opened again, after waits that double |
 //! | the server has kept the call | the recording goes on from where the acknowledgement says; that is not told, since the call is the same |
 //! | the first stream already finds a call that was kept, which somebody else began | as above, and it is told |
-//! | it begins anew | the recording goes on after what was decided on; the acknowledgement is told |
+//! | it begins anew | the recording goes on after what was decided on; that, the alerts that are over by it, and the acknowledgement are told |
 //! | ALREADY_EXISTS meanwhile | the server has not noticed the break yet: again |
 //! | nothing helps [`TRIES`] times in a row, or another status comes | that is the end |
 //! | it is [stopped](Playing::stopping) | END takes the place of what was not sent; what comes until the stream closes is still told |
 //! | it is stopped while its stream is broken | that is the end |
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     io::Write as _,
     sync::Arc,
     time::{Duration, SystemTime},
@@ -83,6 +83,8 @@ struct Progress {
     reached: i64,
     /// The last event of each leg.
     last_events: HashMap<String, i64>,
+    /// Alerts of the present session that are not resolved: rule and leg by id.
+    open_alerts: BTreeMap<String, (String, String)>,
 }
 
 impl Playing {
@@ -103,7 +105,7 @@ impl Playing {
         let stopping = CancellationToken::new();
         let pace = Pace { audio: Arc::new(audio), chunk: options.chunk, speed: options.speed, stopping };
         let stream = open(EmotionServiceClient::new(channel), &config, pace.clone()).await;
-        let stream = stream.map_err(|status| failure(&status))?;
+        let stream = stream.map_err(|status| refused(&status, &config.call_id))?;
         let progress = Progress::default();
         Ok(Self { url: url.to_owned(), config, pace, begin: None, stream, progress, tries: 0 })
     }
@@ -140,11 +142,21 @@ impl Playing {
             None => (usize::try_from(self.progress.reached).unwrap_or(0), 0),
         };
         let seconds = instant as f64 / f64::from(self.pace.audio.sample_rate_hz);
-        if self.begin.is_some() {
-            tell(format_args!("the call goes on by another stream, from {seconds:.2} s"));
-        } else if acknowledgement.resumption.is_some() {
-            let call = &self.config.call_id;
-            tell(format_args!("goes on with call {call}, which broke off and was kept, from {seconds:.2} s"));
+        match (self.begin.is_some(), acknowledgement.resumption.is_some()) {
+            (true, true) => tell(format_args!("the call goes on by another stream, from {seconds:.2} s")),
+            (true, false) => {
+                tell(format_args!(
+                    "the server knows nothing of the call any more: it begins anew, from {seconds:.2} s; what comes counts from there"
+                ));
+                for (rule, leg) in self.progress.open_alerts.values() {
+                    tell(format_args!("the alert {rule} on {leg} is over with what came before"));
+                }
+            }
+            (false, true) => {
+                let call = &self.config.call_id;
+                tell(format_args!("goes on with call {call}, which broke off and was kept, from {seconds:.2} s"));
+            }
+            (false, false) => {}
         }
         // Whatever was spoken before is not waited for.
         let spoken = Duration::from_secs_f64(seconds / self.pace.speed);
@@ -160,11 +172,12 @@ impl Playing {
     async fn come_again(&mut self, mut status: Status) -> anyhow::Result<()> {
         loop {
             let over = self.progress.ended || self.pace.stopping.is_cancelled();
+            let failed = || refused(&status, &self.config.call_id);
             if !self.progress.acknowledged || over || !may_help(&status, self.tries) {
-                return Err(failure(&status));
+                return Err(failed());
             }
             if self.tries == TRIES {
-                return Err(failure(&status).context(format!("the call broke off and did not go on in {TRIES} tries")));
+                return Err(failed().context(format!("the call broke off and did not go on in {TRIES} tries")));
             }
             let wait = wait(self.tries, &status, spread());
             self.tries += 1;
@@ -200,6 +213,7 @@ impl Progress {
                 if anew {
                     self.session_begin = self.reached;
                     self.last_events.clear();
+                    self.open_alerts.clear();
                 }
                 first || anew
             }
@@ -213,7 +227,16 @@ impl Progress {
                 self.ended |= summary.end_reason() != pb::EndReason::Draining;
                 true
             }
-            Some(Response::Status(_) | Response::Alert(_)) | None => true,
+            Some(Response::Alert(alert)) => {
+                if alert.state() == pb::AlertState::Resolved {
+                    self.open_alerts.remove(&alert.alert_id);
+                } else {
+                    let what = (alert.rule.clone(), alert.leg_id.clone());
+                    self.open_alerts.insert(alert.alert_id.clone(), what);
+                }
+                true
+            }
+            Some(Response::Status(_)) | None => true,
         }
     }
 }
@@ -275,6 +298,17 @@ async fn open(
     });
     let responses = client.analyze(ReceiverStream::new(receiver)).await?.into_inner();
     Ok(Stream { responses, go_on: Some(go_on) })
+}
+
+/// Why the call is not served, in one line.
+fn refused(status: &Status, call_id: &str) -> anyhow::Error {
+    // The server's advice is for the API: a takeover, another leg_id.
+    if status.code() == Code::AlreadyExists {
+        return anyhow::anyhow!(
+            "call {call_id} is live on this server: wait until it ends, or give another --call-id (ALREADY_EXISTS)"
+        );
+    }
+    failure(status)
 }
 
 /// Whether another stream may get further than the one that closed so.

@@ -2,9 +2,13 @@
 
 use std::ops::Range;
 
-use toml::de::{DeTable, DeValue};
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
 
 use super::{Rule, Rules};
+use crate::decision::words;
 
 /// Letters, digits and what joins them: names go into ids, labels and file names.
 const NAME_LENGTH: usize = 64;
@@ -28,11 +32,17 @@ struct Fault {
 }
 
 pub(super) fn parse(text: &str) -> Result<Rules, Invalid> {
-    let at = |span: Option<Range<usize>>| span.map_or(1, |span| line(text, span.start));
-    let unreadable = |error: toml::de::Error| Invalid { line: at(error.span()), problem: error.message().to_owned() };
+    let invalid = |error: &toml::de::Error, problem| {
+        let line = error.span().map_or(1, |span| line(text, span.start));
+        Invalid { line, problem }
+    };
+    // Once for where everything stands, and once for what it says.
+    let places = DeTable::parse(text).map_err(|error| invalid(&error, words::plain(error.message())))?;
+    let unreadable = |error: toml::de::Error| {
+        let problem = unreadable(places.get_ref(), error.message(), error.span());
+        invalid(&error, problem)
+    };
     let rules: Rules = toml::from_str(text).map_err(unreadable)?;
-    // Once more, for where everything stands.
-    let places = DeTable::parse(text).map_err(unreadable)?;
     let places = places.get_ref();
     if let Err(Fault { key, problem }) = positive("half_life_seconds", rules.half_life_seconds) {
         return Err(Invalid { line: key_line(text, places, key), problem: format!("{key}: {problem}") });
@@ -60,6 +70,38 @@ pub(super) fn parse(text: &str) -> Result<Rules, Invalid> {
         }
     }
     Ok(rules)
+}
+
+/// What cannot be read, after the rule and the key that it stands in.
+fn unreadable(places: &DeTable<'_>, message: &str, span: Option<Range<usize>>) -> String {
+    let told = words::plain(message);
+    let Some(at) = span.map(|span| span.start) else { return told };
+    let key_at = |table: &DeTable<'_>| {
+        let found = table.iter().find(|(_, value)| value.span().contains(&at));
+        found.map(|(key, _)| key.get_ref().to_string())
+    };
+    let tables = places.get("rule").and_then(|rules| rules.get_ref().as_array());
+    for table in tables.into_iter().flatten() {
+        let DeValue::Table(rule) = table.get_ref() else { continue };
+        let within = |key: &Spanned<_>| key.span().contains(&at);
+        if let Some(key) = key_at(rule) {
+            return format!("{}, {key}: {told}", named(rule));
+        } else if table.span().contains(&at) || rule.keys().any(within) {
+            return format!("{}: {told}", named(rule));
+        }
+    }
+    match (key_at(places), words::mismatch(message)) {
+        (Some(key), Some((actual, _))) if key == "rule" => format!("rule: is {actual}, expected [[rule]], once a rule"),
+        (Some(key), _) => format!("{key}: {told}"),
+        (None, _) => told,
+    }
+}
+
+fn named(rule: &DeTable<'_>) -> String {
+    match rule.get("name").and_then(|name| name.get_ref().as_str()) {
+        Some(name) => format!("rule {name:?}"),
+        None => "a rule without a name".to_owned(),
+    }
 }
 
 fn check(rule: &Rule) -> Result<(), Fault> {
@@ -90,7 +132,10 @@ fn check(rule: &Rule) -> Result<(), Fault> {
     if let Some(leave) = rule.leave {
         probability("leave", leave)?;
         if leave > rule.enter {
-            return Err(fault("leave", &format!("is {leave}, expected at most enter, {}", rule.enter)));
+            return Err(fault(
+                "leave",
+                &format!("is {}, expected at most enter, {}", words::number(leave), rule.enter),
+            ));
         }
     }
     if rule.min_windows == 0 {
@@ -117,7 +162,7 @@ fn duration(key: &'static str, seconds: f64) -> Result<(), Fault> {
     if (0.0..=LONGEST_SECONDS).contains(&seconds) {
         return Ok(());
     }
-    Err(fault(key, &format!("is {seconds}, expected 0 to {LONGEST_SECONDS} seconds")))
+    Err(fault(key, &format!("is {}, expected 0 to {LONGEST_SECONDS} seconds", words::number(seconds))))
 }
 
 fn positive(key: &'static str, seconds: f64) -> Result<(), Fault> {
@@ -125,14 +170,14 @@ fn positive(key: &'static str, seconds: f64) -> Result<(), Fault> {
     if (0.1..=LONGEST_SECONDS).contains(&seconds) {
         return Ok(());
     }
-    Err(fault(key, &format!("is {seconds}, expected 0.1 to {LONGEST_SECONDS} seconds")))
+    Err(fault(key, &format!("is {}, expected 0.1 to {LONGEST_SECONDS} seconds", words::number(seconds))))
 }
 
 fn probability(key: &'static str, level: f64) -> Result<(), Fault> {
     if level > 0.0 && level <= 1.0 {
         return Ok(());
     }
-    Err(fault(key, &format!("is {level}, expected above 0 and at most 1")))
+    Err(fault(key, &format!("is {}, expected above 0 and at most 1", words::number(level))))
 }
 
 fn key_line(text: &str, table: &DeTable<'_>, key: &str) -> usize {
@@ -193,6 +238,40 @@ mod tests {
             assert_eq!(invalid.line, line, "{invalid} in\n{text}");
             assert!(invalid.to_string().contains(part), "{invalid} does not name {part}");
         }
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_told_in_plain_words() {
+        let anger = |line: &str| format!("{ANGER}{line}\n");
+        for (text, expected) in [
+            (anger("grace_seconds = '90s'"), "line 5: rule \"anger\", grace_seconds: is \"90s\", expected a number"),
+            (
+                anger("min_windows = 1.5"),
+                "line 5: rule \"anger\", min_windows: is 1.5, expected a whole number, 0 or more",
+            ),
+            (anger("roles = 'BOT'"), "line 5: rule \"anger\", roles: is \"BOT\", expected a list, such as [\"…\"]"),
+            (anger("roles = [1]"), "line 5: rule \"anger\", roles: is no text, expected text in quotes"),
+            (
+                anger("cool_down_seconds = 1e300"),
+                "line 5: rule \"anger\", cool_down_seconds: is 1e300, expected 0 to 86400 seconds",
+            ),
+            (anger("name = 'b'"), "line 5: the key is written twice"),
+            ("[[rule]]\nname = 'a'\nemotions = ['b']\n".to_owned(), "line 1: rule \"a\": enter is missing"),
+            ("\n[[rule]]\nenter = 0.4\n".to_owned(), "line 2: a rule without a name: name is missing"),
+            (ANGER.replace("[[rule]]", "[rule]"), "line 1: rule: is a table, expected [[rule]], once a rule"),
+            ("rule = 5".to_owned(), "line 1: rule: is 5, expected [[rule]], once a rule"),
+            ("rule = [5]".to_owned(), "line 1: rule: is 5, expected [[rule]], once a rule"),
+            ("half_life_seconds = '4'".to_owned(), "line 1: half_life_seconds: is \"4\", expected a number"),
+        ] {
+            assert_eq!(parse(&text).unwrap_err().to_string(), expected, "{text}");
+        }
+        let told = parse(&anger("entre = 1")).unwrap_err().to_string();
+        assert!(
+            told.starts_with("line 5: rule \"anger\": entre is not known, expected one of name, version,"),
+            "{told}"
+        );
+        let told = parse(&anger("roles = ['BOSS']")).unwrap_err().to_string();
+        assert!(told.starts_with("line 5: rule \"anger\", roles: is \"BOSS\", expected one of CUSTOMER,"), "{told}");
     }
 
     #[test]

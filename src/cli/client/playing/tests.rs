@@ -33,6 +33,32 @@ fn what_was_told_is_not_told_again() {
 }
 
 #[test]
+fn alerts_are_open_until_they_are_resolved_or_the_call_begins_anew() {
+    let alert = |alert_id: &str, state: pb::AlertState| {
+        let (alert_id, rule) = (alert_id.to_owned(), format!("rule-of-{alert_id}"));
+        let alert = pb::Alert { alert_id, rule, state: state.into(), ..Default::default() };
+        AnalyzeResponse { message: Some(Response::Alert(alert)) }
+    };
+    let mut progress = Progress::default();
+    progress.is_news(&acknowledgement(None));
+    progress.is_news(&alert("a", pb::AlertState::Firing));
+    progress.is_news(&alert("b", pb::AlertState::Firing));
+    progress.is_news(&alert("b", pb::AlertState::Snoozed));
+    progress.is_news(&alert("a", pb::AlertState::Resolved));
+    progress.is_news(&acknowledgement(Some(pb::Resumption::default())));
+    assert_eq!(progress.open_alerts.keys().collect::<Vec<_>>(), ["b"]);
+    assert_eq!(progress.open_alerts["b"].0, "rule-of-b");
+    progress.is_news(&acknowledgement(None));
+    assert!(progress.open_alerts.is_empty());
+}
+
+#[test]
+fn a_call_that_is_live_is_told_with_what_the_command_line_can_do_about_it() {
+    let told = refused(&Status::already_exists("set takeover"), "demo").to_string();
+    assert!(told.contains("call demo is live") && told.contains("--call-id") && !told.contains("takeover"), "{told}");
+}
+
+#[test]
 fn only_what_another_stream_may_mend_is_tried_again() {
     for (status, tries, expected) in [
         (Status::unavailable("draining"), 0, true),
