@@ -77,7 +77,7 @@ pub enum Invalid {
         endpoint: String,
     },
     /// The part of calls that is traced.
-    #[error("telemetry.sampling_ratio is {0}, expected 0 to 1")]
+    #[error("telemetry.sampling_ratio is {0:?}, expected 0 to 1")]
     SamplingRatio(f64),
     /// The section `inference`.
     #[error(transparent)]

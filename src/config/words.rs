@@ -103,7 +103,8 @@ fn value(actual: &Actual) -> Option<String> {
         Actual::Bool(value) => value.to_string(),
         Actual::Unsigned(value) => value.to_string(),
         Actual::Signed(value) => value.to_string(),
-        Actual::Float(value) => value.to_string(),
+        // Far from 1 by its exponent.
+        Actual::Float(value) => format!("{value:?}"),
         Actual::Char(value) => format!("{:?}", value.to_string()),
         Actual::Str(value) => format!("{value:?}"),
         Actual::Seq => "a list".to_owned(),
@@ -182,6 +183,7 @@ mod tests {
             ("[[session]]\nmax_legs = 5", "session is a list; expected one section, [session]"),
             ("webhook = []", "webhook is a list; expected one section, [webhook]"),
             ("[session]\nmax_legs = -1", "session.max_legs is -1; expected a whole number, 0 or more"),
+            ("[session]\nmax_legs = 1e300", "session.max_legs is 1e300; expected a whole number, 0 or more"),
             ("[session]\nmax_legs = 1.5", "session.max_legs is 1.5; expected a whole number, 0 or more"),
             ("[session]\ncalibrate = 'yes'", "session.calibrate is \"yes\"; expected true or false"),
             ("[inference]\ndevice_id = 70000", "inference.device_id is 70000; expected a whole number, 0 to 65535"),

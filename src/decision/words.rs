@@ -15,6 +15,9 @@ pub(super) fn plain(message: &str) -> String {
     match message.strip_prefix("missing field ") {
         Some(key) => format!("{} is missing", bare(key)),
         None if message == "duplicate key" => "the key is written twice".to_owned(),
+        None if message.starts_with("string values must be quoted") => {
+            "a value is missing, or a text is not in quotes".to_owned()
+        }
         None => message.to_owned(),
     }
 }
@@ -34,7 +37,7 @@ pub(super) fn mismatch(message: &str) -> Option<(String, &str)> {
     };
     let expected = match expected {
         "f32" | "f64" => "a number",
-        "u32" => "a whole number, 0 or more",
+        "u32" => "a whole number, 0 to 4294967295",
         "a sequence" => "a list, such as [\"…\"]",
         "a map" => "a table, such as { line = \"sales\" }",
         "a string" => "text in quotes",
@@ -64,8 +67,8 @@ mod tests {
         for (message, expected) in [
             ("invalid type: string \"90s\", expected f64", "is \"90s\", expected a number"),
             ("invalid type: string \"a, expected b\", expected f64", "is \"a, expected b\", expected a number"),
-            ("invalid type: floating point `1.5`, expected u32", "is 1.5, expected a whole number, 0 or more"),
-            ("invalid value: integer `-1`, expected u32", "is -1, expected a whole number, 0 or more"),
+            ("invalid type: floating point `1.5`, expected u32", "is 1.5, expected a whole number, 0 to 4294967295"),
+            ("invalid value: integer `-1`, expected u32", "is -1, expected a whole number, 0 to 4294967295"),
             ("invalid type: boolean `true`, expected a string", "is true, expected text in quotes"),
             ("invalid type: sequence, expected a map", "is a list, expected a table, such as { line = \"sales\" }"),
             ("invalid type: null, expected f32", "is null, expected a number"),
@@ -73,6 +76,7 @@ mod tests {
             ("unknown field `entre`, expected one of `a`, `b`", "entre is not known, expected one of a, b"),
             ("missing field `enter`", "enter is missing"),
             ("duplicate key", "the key is written twice"),
+            ("string values must be quoted, expected literal string", "a value is missing, or a text is not in quotes"),
             ("key with no value, expected `=`", "key with no value, expected `=`"),
         ] {
             assert_eq!(plain(message), expected);

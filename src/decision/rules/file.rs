@@ -247,7 +247,7 @@ mod tests {
             (anger("grace_seconds = '90s'"), "line 5: rule \"anger\", grace_seconds: is \"90s\", expected a number"),
             (
                 anger("min_windows = 1.5"),
-                "line 5: rule \"anger\", min_windows: is 1.5, expected a whole number, 0 or more",
+                "line 5: rule \"anger\", min_windows: is 1.5, expected a whole number, 0 to 4294967295",
             ),
             (anger("roles = 'BOT'"), "line 5: rule \"anger\", roles: is \"BOT\", expected a list, such as [\"…\"]"),
             (anger("roles = [1]"), "line 5: rule \"anger\", roles: is no text, expected text in quotes"),
@@ -259,6 +259,7 @@ mod tests {
             ("[[rule]]\nname = 'a'\nemotions = ['b']\n".to_owned(), "line 1: rule \"a\": enter is missing"),
             ("\n[[rule]]\nenter = 0.4\n".to_owned(), "line 2: a rule without a name: name is missing"),
             (ANGER.replace("[[rule]]", "[rule]"), "line 1: rule: is a table, expected [[rule]], once a rule"),
+            (anger("grace_seconds = "), "line 5: a value is missing, or a text is not in quotes"),
             ("rule = 5".to_owned(), "line 1: rule: is 5, expected [[rule]], once a rule"),
             ("rule = [5]".to_owned(), "line 1: rule: is 5, expected [[rule]], once a rule"),
             ("half_life_seconds = '4'".to_owned(), "line 1: half_life_seconds: is \"4\", expected a number"),
