@@ -77,6 +77,32 @@ grep -q "anger firing (warning, rose): level 0" "$work/lines" && grep -q "anger 
     fail "watch_alerts.py does not tell people of the alert"
 }
 
+# An alert that nothing is known of any more is told without a level.
+PYTHONPATH=.python:examples/python "$python" - <<'CHECK' || fail "watch_alerts.py tells what an alert without evidence has not"
+import watch_alerts
+from undertone.v1 import undertone_pb2 as calls
+
+gone = calls.Alert(call_id="c", rule="anger", state=calls.ALERT_STATE_RESOLVED, severity=calls.ALERT_SEVERITY_WARNING,
+    reason=calls.ALERT_REASON_CONSENT_WITHDRAWN, actor="ann", changed_samples=8000)
+gone.evidence.sample_rate_hertz = 8000
+told = watch_alerts.describe(gone)
+assert told.endswith("1.00 s  anger resolved (warning, consent_withdrawn by ann)"), told
+CHECK
+
+# Ctrl-C in the middle of a call ends it, with its summary.
+PYTHONPATH=.python "$python" examples/python/stream_call.py src/cli/demo/call.wav --to "$grpc" >"$work/stopped" 2>"$work/stopped.log" &
+caller=$!
+for _ in $(seq 1 600); do
+    grep -q " s  customer" "$work/stopped" && break
+    sleep 0.1
+done
+kill -INT "$caller"
+wait "$caller" || fail "Ctrl-C ended the client with status $?: $(cat "$work/stopped.log")"
+tail -n 1 "$work/stopped" | grep -q "^customer: .* windows scored" && [ ! -s "$work/stopped.log" ] || {
+    cat "$work/stopped" "$work/stopped.log" >&2
+    fail "a call that Ctrl-C ends has no summary"
+}
+
 # The same call on streams that the server ends every second, at most.
 kill "$server"
 wait "$server" 2>/dev/null || true

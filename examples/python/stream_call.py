@@ -5,13 +5,15 @@
     python3 examples/python/stream_call.py call.wav --to 127.0.0.1:50051
 
 The recording is a mono WAV file: 16-bit PCM, or G.711 as telephone systems write it. Its samples are sent as they are. A stream that
-breaks, or that the server ends because it is old, goes on by another.
+breaks, or that the server ends because it is old, goes on by another. Ctrl-C ends the call, with its summary.
 """
 
 import argparse
 import queue
 import random
+import signal
 import sys
+import threading
 import time
 import uuid
 
@@ -44,7 +46,21 @@ def configuration(path, args):
     return config
 
 
-def messages(path, args, config, begin, places):
+def end_on_signal():
+    """Is set by Ctrl-C or SIGTERM; a second one ends the program at once, and the server keeps the call as after any break."""
+    stop = threading.Event()
+
+    def caught(*_):
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_DFL)
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, caught)
+    return stop
+
+
+def messages(path, args, config, begin, places, stop):
     """The client's side of a stream: the configuration, then the audio at its own pace, or faster, from where `places` says."""
     _, rate, width, data = read_wav(path)
     yield pb.AnalyzeRequest(config=config)
@@ -54,20 +70,21 @@ def messages(path, args, config, begin, places):
     samples = rate * args.chunk_ms // 1000
     for number, first in enumerate(range(start, len(data) // width, samples)):
         due = begin + first / rate / args.speed
-        time.sleep(max(0.0, due - time.monotonic()))
+        if stop.wait(max(0.0, due - time.monotonic())):
+            break
         chunk = data[first * width : (first + samples) * width]
         yield pb.AnalyzeRequest(audio=pb.AudioChunk(data=chunk, sequence=sequence + number, media_offset_samples=first))
     # The end of the requests is the end of the call; the server then decides on the rest and sends the summaries.
 
 
-def responses(stub, args):
+def responses(stub, args, stop):
     """All responses to the call, over as many streams as it takes, none twice."""
     config, begin = configuration(args.file, args), time.monotonic()
     tries, acknowledged, ended, session_begin, reached = 0, False, False, 0, 0
     while True:
         places = queue.SimpleQueue()
         try:
-            for response in stub.Analyze(messages(args.file, args, config, begin, places)):
+            for response in stub.Analyze(messages(args.file, args, config, begin, places, stop)):
                 kind = response.WhichOneof("message")
                 if kind == "acknowledgement":
                     kept = response.acknowledgement.HasField("resumption")
@@ -97,7 +114,8 @@ def responses(stub, args):
             if not acknowledged or ended or not may_help or tries == TRIES:
                 raise
             # The error's details (google.rpc.RetryInfo) name a wait as well; at random, so that many do not come together.
-            time.sleep(min(5.0, 0.25 * 2**tries) * random.uniform(0.5, 1.0))
+            if stop.wait(min(5.0, 0.25 * 2**tries) * random.uniform(0.5, 1.0)):
+                raise
             tries += 1
 
 
@@ -132,12 +150,13 @@ def main():
     if args.chunk_ms < 1 or args.speed <= 0:
         parser.error("--chunk-ms and --speed must be positive")
 
+    stop = end_on_signal()
     try:
         _, rate, _, _ = read_wav(args.file)
         # HTTP/2 keepalive finds a server that is gone while nobody speaks.
         options = [("grpc.keepalive_time_ms", 20_000)]
         with grpc.insecure_channel(args.to, options=options) as channel:
-            for response in responses(rpc.EmotionServiceStub(channel), args):
+            for response in responses(rpc.EmotionServiceStub(channel), args, stop):
                 line = json_format.MessageToJson(response, indent=None) if args.json else describe(response, rate)
                 print(line, flush=True)
     except (OSError, ValueError) as error:

@@ -62,8 +62,11 @@ def describe(alert):
         plain(calls.AlertSeverity, alert.severity),
         plain(calls.AlertReason, alert.reason),
     )
-    by = f" by {alert.actor}: {alert.actor_reason}" if alert.actor else ""
-    return f"{alert.call_id}  {alert.leg_id}  {at:.2f} s  {alert.rule} {state} ({severity}, {reason}{by}): level {evidence.level:.2f}"
+    why = f": {alert.actor_reason}" if alert.actor_reason else ""
+    by = f" by {alert.actor}{why}" if alert.actor else ""
+    # Once consent is withdrawn, nothing of what was heard is told.
+    level = f": level {evidence.level:.2f}" if evidence.scores else ""
+    return f"{alert.call_id}  {alert.leg_id}  {at:.2f} s  {alert.rule} {state} ({severity}, {reason}{by}){level}"
 
 
 def main():
