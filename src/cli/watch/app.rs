@@ -38,6 +38,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// What a terminal says.
 pub(super) enum Input {
     Key(KeyEvent),
+    Pasted(String),
     Resized,
 }
 
@@ -93,11 +94,18 @@ impl App {
                 return Some(ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic())));
             }
             input = self.inputs.recv() => match input {
-                Some(Ok(Input::Key(key))) => match self.keys.press(key, &mut self.board) {
-                    Some(Do::Quit) => return Some(Ok(())),
-                    Some(Do::Act { alert_id, what, actor, reason }) => self.begin(alert_id, what, actor, reason),
-                    None => {}
-                },
+                Some(Ok(Input::Key(key))) => {
+                    if self.keys.question().is_none() {
+                        // It was there to be read; what follows is another matter.
+                        self.notice.clear();
+                    }
+                    match self.keys.press(key, &mut self.board) {
+                        Some(Do::Quit) => return Some(Ok(())),
+                        Some(Do::Act { alert_id, what, actor, reason }) => self.begin(alert_id, what, actor, reason),
+                        None => {}
+                    }
+                }
+                Some(Ok(Input::Pasted(text))) => self.keys.paste(&text),
                 Some(Ok(Input::Resized)) => {}
                 Some(Err(error)) => return Some(Err(error).context("cannot read keys")),
                 None => return Some(Ok(())),

@@ -26,6 +26,8 @@ pub(super) struct Board {
     /// Calls that were told since the streams stand, until the first round is over.
     first_round: Option<HashSet<String>>,
     alerts: BTreeMap<String, AlertEntry>,
+    /// By alert: a later change tells no more who answered it.
+    answers: BTreeMap<String, Answer>,
     selected: Option<String>,
     nodes: Vec<String>,
     link: Link,
@@ -43,6 +45,16 @@ pub(super) enum Link {
     Connected,
     /// It does not, since then.
     Disconnected { problem: String, since: SystemTime },
+}
+
+/// Who answered an alert last, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Answer {
+    /// What it became by that: acknowledged or snoozed.
+    pub(super) state: AlertState,
+    pub(super) actor: String,
+    /// May be empty.
+    pub(super) reason: String,
 }
 
 #[derive(Debug)]
@@ -87,6 +99,7 @@ impl Board {
             }
             Update::Anew => {
                 self.alerts.clear();
+                self.answers.clear();
                 self.selected = None;
             }
             Update::Alerts(told) => self.apply_alerts(*told),
@@ -101,6 +114,11 @@ impl Board {
                 let Some(alert) = &entry.alert else { return };
                 let known = self.alerts.get(&alert.alert_id).and_then(|known| known.alert.as_ref());
                 if known.is_none_or(|known| known.revision < alert.revision) {
+                    if !alert.actor.is_empty() {
+                        let (actor, reason) = (alert.actor.clone(), alert.actor_reason.clone());
+                        let answer = Answer { state: alert.state(), actor, reason };
+                        self.answers.insert(alert.alert_id.clone(), answer);
+                    }
                     self.alerts.insert(alert.alert_id.clone(), entry);
                 }
                 self.forget_old();
@@ -174,6 +192,11 @@ impl Board {
         self.selected.as_ref().and_then(|id| self.alerts.get(id)).and_then(|entry| entry.alert.as_ref())
     }
 
+    /// Who answered it last, since the board looks.
+    pub(super) fn answer(&self) -> Option<&Answer> {
+        self.selected.as_ref().and_then(|id| self.answers.get(id))
+    }
+
     /// Its place in [`Board::alerts`].
     pub(super) fn selected_index(&self) -> Option<usize> {
         self.alerts().iter().position(|entry| Some(alert_id(entry)) == self.selected.as_deref())
@@ -230,6 +253,7 @@ impl Board {
         let surplus = resolved.len().saturating_sub(RESOLVED_SHOWN);
         for (_, alert_id) in resolved.into_iter().take(surplus) {
             self.alerts.remove(&alert_id);
+            self.answers.remove(&alert_id);
         }
     }
 }

@@ -3,16 +3,23 @@
 //! | state | key | next |
 //! |---|---|---|
 //! | choosing | ↑ ↓ k j, PgUp PgDn | choosing, another alert is selected |
-//! | choosing | a, s, on an alert that is not over | asking who, where that is not known; else why |
-//! | choosing | q, Esc, Ctrl-C | the end |
-//! | asking | a character, Backspace | asking |
-//! | asking who | Enter, with something typed | asking why; it is not asked again |
+//! | choosing | a, s, on an alert that is open | asking who, where that is not known; else why |
+//! | choosing | a, s, where there is none | refusing |
+//! | choosing | q, Ctrl-C | the end |
+//! | asking | what edits a line | asking |
+//! | asking | Enter, with nothing typed | asking, and it says that something is needed |
+//! | asking who | Enter | asking why; who is not asked again |
 //! | asking why | Enter | choosing, and it is done |
 //! | asking | Esc, Ctrl-C | choosing, nothing is done |
+//! | asking | a text is pasted | asking, with it; in other states it is nothing |
+//! | refusing | Enter, Esc, Ctrl-C | choosing |
+//! | refusing | ↑ ↓, PgUp PgDn | choosing, another alert is selected |
+//! | refusing | anything else | refusing: it may be the answer to a question that was expected |
 
 use std::time::Duration;
 
-use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use ratatui::crossterm::event::{Event, KeyCode, KeyEvent, KeyModifiers};
+use tui_input::{Input, InputRequest, backend::crossterm::to_input_request};
 use undertone::server::proto::AlertState;
 
 use super::board::Board;
@@ -35,17 +42,35 @@ pub(super) struct Acting {
 #[derive(Debug)]
 pub(super) struct Keys {
     acting: Acting,
-    asking: Option<Asking>,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    Choosing,
+    Asking(Asking),
+    /// Nothing can be done, for this reason.
+    Refusing(&'static str),
 }
 
 /// A question that is being answered.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 struct Asking {
     alert_id: String,
     what: What,
     /// Who, rather than why.
     who: bool,
-    typed: String,
+    typed: Input,
+    /// Enter came, and nothing was typed.
+    lacking: bool,
+}
+
+/// What is asked, or why nothing is.
+#[derive(Debug)]
+pub(super) struct Question<'a> {
+    pub(super) text: String,
+    /// What is typed so far, where something is asked.
+    pub(super) typed: Option<&'a Input>,
 }
 
 /// What is done about an alert.
@@ -69,26 +94,24 @@ pub(super) enum Do {
 impl Keys {
     /// Choosing.
     pub(super) fn new(acting: Acting) -> Self {
-        Self { acting, asking: None }
+        Self { acting, state: State::Choosing }
     }
 
     /// The question that is asked, and what is typed so far.
-    pub(super) fn question(&self) -> Option<(String, &str)> {
-        self.asking.as_ref().map(|asking| {
-            let question = match (asking.who, asking.what) {
-                (true, _) => "Who are you (kept and told; a pseudonym)?".to_owned(),
-                (false, What::Acknowledge) => "Why do you acknowledge it?".to_owned(),
-                (false, What::Snooze(duration)) => format!("Why do you snooze it for {}?", minutes(duration)),
-            };
-            (question, asking.typed.as_str())
-        })
+    pub(super) fn question(&self) -> Option<Question<'_>> {
+        match &self.state {
+            State::Choosing => None,
+            State::Asking(asking) => Some(Question { text: asking.text(), typed: Some(&asking.typed) }),
+            State::Refusing(why) => Some(Question { text: (*why).to_owned(), typed: None }),
+        }
     }
 
     /// The keys that mean something now.
     pub(super) fn help(&self) -> String {
-        match &self.asking {
-            Some(_) => "Enter: done   Esc: leave it".to_owned(),
-            None => {
+        match &self.state {
+            State::Asking(_) => "Enter: done   Esc: leave it   Ctrl-U: clear".to_owned(),
+            State::Refusing(_) => "Enter, Esc: go on".to_owned(),
+            State::Choosing => {
                 let minutes = minutes(self.acting.snooze);
                 format!("↑↓: select   a: acknowledge   s: snooze for {minutes}   q: quit")
             }
@@ -98,17 +121,34 @@ impl Keys {
     /// Takes a key in.
     pub(super) fn press(&mut self, key: KeyEvent, board: &mut Board) -> Option<Do> {
         let interrupt = key.modifiers.contains(KeyModifiers::CONTROL) && key.code == KeyCode::Char('c');
-        match self.asking.take() {
-            Some(_) if interrupt || key.code == KeyCode::Esc => None,
-            Some(asking) => self.answer(asking, key),
-            None if interrupt => Some(Do::Quit),
-            None => self.choose(key.code, board),
+        let leave = interrupt || key.code == KeyCode::Esc;
+        match std::mem::replace(&mut self.state, State::Choosing) {
+            State::Asking(_) if leave => None,
+            State::Asking(asking) => self.answer(asking, key),
+            State::Refusing(_) if leave || key.code == KeyCode::Enter => None,
+            State::Refusing(why) => match key.code {
+                KeyCode::Up | KeyCode::Down | KeyCode::PageUp | KeyCode::PageDown => self.choose(key.code, board),
+                _ => {
+                    self.state = State::Refusing(why);
+                    None
+                }
+            },
+            State::Choosing if interrupt => Some(Do::Quit),
+            State::Choosing => self.choose(key.code, board),
+        }
+    }
+
+    /// Takes in a text that was pasted: into the answer, as one line, and nowhere else.
+    pub(super) fn paste(&mut self, text: &str) {
+        if let State::Asking(asking) = &mut self.state {
+            let letters = text.trim().chars().map(|letter| if letter.is_control() { ' ' } else { letter });
+            letters.for_each(|letter| asking.edit(InputRequest::InsertChar(letter)));
         }
     }
 
     fn choose(&mut self, code: KeyCode, board: &mut Board) -> Option<Do> {
         match code {
-            KeyCode::Char('q') | KeyCode::Esc => return Some(Do::Quit),
+            KeyCode::Char('q') => return Some(Do::Quit),
             KeyCode::Up | KeyCode::Char('k') => board.select(-1),
             KeyCode::Down | KeyCode::Char('j') => board.select(1),
             KeyCode::PageUp => board.select(-PAGE),
@@ -121,40 +161,63 @@ impl Keys {
     }
 
     fn ask(&mut self, what: What, board: &Board) {
-        let open = board.selected().filter(|alert| alert.state() != AlertState::Resolved);
-        self.asking = open.map(|alert| Asking {
-            alert_id: alert.alert_id.clone(),
-            what,
-            who: self.acting.actor.is_none(),
-            typed: String::new(),
-        });
+        self.state = match board.selected() {
+            None => State::Refusing("There is no alert"),
+            Some(alert) if alert.state() == AlertState::Resolved => State::Refusing("This alert is over"),
+            Some(alert) => State::Asking(Asking {
+                alert_id: alert.alert_id.clone(),
+                what,
+                who: self.acting.actor.is_none(),
+                typed: Input::default(),
+                lacking: false,
+            }),
+        };
     }
 
     fn answer(&mut self, mut asking: Asking, key: KeyEvent) -> Option<Do> {
-        let most = if asking.who { MOST_CHARACTERS.0 } else { MOST_CHARACTERS.1 };
-        match key.code {
-            KeyCode::Enter if asking.who => {
-                let typed = asking.typed.trim().to_owned();
-                if !typed.is_empty() {
-                    self.acting.actor = Some(typed);
-                    (asking.who, asking.typed) = (false, String::new());
-                }
+        if key.code == KeyCode::Enter {
+            let typed = asking.typed.value().trim().to_owned();
+            asking.lacking = typed.is_empty();
+            if asking.lacking {
+                asking.typed.reset();
+            } else if asking.who {
+                self.acting.actor = Some(typed);
+                (asking.who, asking.typed) = (false, Input::default());
+            } else {
+                let Asking { alert_id, what, .. } = asking;
+                let actor = self.acting.actor.clone().unwrap_or_default();
+                return Some(Do::Act { alert_id, what, actor, reason: typed });
             }
-            KeyCode::Enter => {
-                let Asking { alert_id, what, typed, .. } = asking;
-                let (actor, reason) = (self.acting.actor.clone().unwrap_or_default(), typed.trim().to_owned());
-                return Some(Do::Act { alert_id, what, actor, reason });
-            }
-            KeyCode::Backspace => drop(asking.typed.pop()),
-            KeyCode::Char(letter)
-                if !key.modifiers.contains(KeyModifiers::CONTROL) && asking.typed.chars().count() < most =>
-            {
-                asking.typed.push(letter);
-            }
-            _ => {}
+        } else if let Some(request) = to_input_request(&Event::Key(key)) {
+            asking.edit(request);
         }
-        self.asking = Some(asking);
+        self.state = State::Asking(asking);
         None
+    }
+}
+
+impl Asking {
+    /// Edits what is typed, where it does not get longer than a server takes.
+    fn edit(&mut self, request: InputRequest) {
+        let most = if self.who { MOST_CHARACTERS.0 } else { MOST_CHARACTERS.1 };
+        let mut typed = self.typed.clone();
+        typed.handle(request);
+        if typed.value().chars().count() <= most {
+            (self.typed, self.lacking) = (typed, false);
+        }
+    }
+
+    fn text(&self) -> String {
+        let question = match (self.who, self.what) {
+            (true, _) => "Who are you (kept and told; a pseudonym)?".to_owned(),
+            (false, What::Acknowledge) => "Why do you acknowledge it?".to_owned(),
+            (false, What::Snooze(duration)) => format!("Why do you snooze it for {}?", minutes(duration)),
+        };
+        match (self.lacking, self.who) {
+            (false, _) => question,
+            (true, true) => format!("A name is needed. {question}"),
+            (true, false) => format!("A reason is needed. {question}"),
+        }
     }
 }
 
@@ -163,71 +226,4 @@ fn minutes(duration: Duration) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::cli::watch::board::tests::{NOW, alert, board_of};
-
-    fn keys(actor: Option<&str>) -> Keys {
-        Keys::new(Acting { actor: actor.map(str::to_owned), snooze: Duration::from_secs(300) })
-    }
-
-    fn key(code: KeyCode) -> KeyEvent {
-        KeyEvent::new(code, KeyModifiers::NONE)
-    }
-
-    fn type_in(keys: &mut Keys, board: &mut Board, text: &str) -> Option<Do> {
-        let typed: Vec<_> = text.chars().map(|letter| keys.press(key(KeyCode::Char(letter)), board)).collect();
-        assert!(typed.iter().all(Option::is_none));
-        keys.press(key(KeyCode::Enter), board)
-    }
-
-    #[test]
-    fn an_alert_is_acknowledged_and_snoozed_with_a_reason() {
-        let mut board = board_of([alert("a", 1, AlertState::Firing)]);
-        let mut keys = keys(Some("ann"));
-        keys.press(key(KeyCode::Char('a')), &mut board);
-        assert!(keys.question().unwrap().0.contains("acknowledge") && keys.help().contains("Esc"));
-        keys.press(key(KeyCode::Char('x')), &mut board);
-        keys.press(key(KeyCode::Backspace), &mut board);
-        let done = type_in(&mut keys, &mut board, "q and k are letters here ");
-        let (alert_id, actor) = ("a".to_owned(), "ann".to_owned());
-        let reason = "q and k are letters here".to_owned();
-        assert_eq!(done, Some(Do::Act { alert_id, what: What::Acknowledge, actor, reason }));
-        assert_eq!(keys.question(), None);
-        keys.press(key(KeyCode::Char('s')), &mut board);
-        assert!(keys.question().unwrap().0.contains("for 5 min"));
-        let done = type_in(&mut keys, &mut board, "");
-        assert!(matches!(done, Some(Do::Act { what: What::Snooze(duration), .. }) if duration.as_secs() == 300));
-    }
-
-    #[test]
-    fn who_acts_is_asked_once_and_must_be_said() {
-        let mut board = board_of([alert("a", 1, AlertState::Firing)]);
-        let mut keys = keys(None);
-        keys.press(key(KeyCode::Char('a')), &mut board);
-        assert_eq!(type_in(&mut keys, &mut board, "  "), None);
-        assert!(keys.question().unwrap().0.starts_with("Who"));
-        assert_eq!(type_in(&mut keys, &mut board, "bob"), None);
-        assert!(matches!(type_in(&mut keys, &mut board, "why"), Some(Do::Act { actor, .. }) if actor == "bob"));
-        keys.press(key(KeyCode::Char('s')), &mut board);
-        assert!(keys.question().unwrap().0.starts_with("Why"));
-    }
-
-    #[test]
-    fn what_is_over_is_not_acted_on_and_escape_leaves_a_question() {
-        let mut board = board_of([alert("a", 1, AlertState::Resolved)]);
-        let mut keys = keys(Some("ann"));
-        keys.press(key(KeyCode::Char('a')), &mut board);
-        assert_eq!(keys.question(), None);
-        board.apply(alert("b", 2, AlertState::Firing), NOW);
-        board.select(-1);
-        keys.press(key(KeyCode::Char('a')), &mut board);
-        assert!(keys.question().is_some());
-        let interrupt = KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL);
-        assert_eq!(keys.press(interrupt, &mut board), None);
-        assert_eq!(keys.question(), None);
-        assert_eq!(keys.press(interrupt, &mut board), Some(Do::Quit));
-        assert_eq!(keys.press(key(KeyCode::Esc), &mut board), Some(Do::Quit));
-        assert_eq!(keys.press(key(KeyCode::Char('q')), &mut board), Some(Do::Quit));
-    }
-}
+mod tests;

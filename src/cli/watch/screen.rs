@@ -5,7 +5,10 @@ use std::{io, thread, time::Duration};
 use anyhow::Context as _;
 use ratatui::{
     DefaultTerminal,
-    crossterm::event::{self, Event, KeyEventKind},
+    crossterm::{
+        event::{self, DisableBracketedPaste, EnableBracketedPaste, Event, KeyEventKind},
+        execute,
+    },
 };
 use tokio::sync::mpsc;
 use undertone::shutdown::Signals;
@@ -27,12 +30,17 @@ struct Raw(DefaultTerminal);
 impl Raw {
     /// A panic restores it as well, before it is told.
     fn enter() -> io::Result<Self> {
-        ratatui::try_init().map(Self)
+        let terminal = ratatui::try_init()?;
+        // So that a pasted text is told from keys; where a terminal cannot, it comes as keys.
+        let _ = execute!(io::stdout(), EnableBracketedPaste);
+        Ok(Self(terminal))
     }
 }
 
 impl Drop for Raw {
     fn drop(&mut self) {
+        // It may be gone.
+        let _ = execute!(io::stdout(), DisableBracketedPaste);
         ratatui::restore();
     }
 }
@@ -63,6 +71,7 @@ fn inputs() -> mpsc::Receiver<io::Result<Input>> {
             let failed = input.is_err();
             let input = match input {
                 Ok(Event::Key(key)) if key.kind != KeyEventKind::Release => Ok(Input::Key(key)),
+                Ok(Event::Paste(text)) => Ok(Input::Pasted(text)),
                 Ok(Event::Resize(..)) => Ok(Input::Resized),
                 Ok(_) => continue,
                 Err(error) => Err(error),

@@ -173,8 +173,13 @@ async fn keys_acknowledge_and_snooze_an_alert_of_a_real_server() {
 
     drop(call);
     supervisor.sees(&["resolved", "always", "caller", "call ended"]).await;
-    // What is over is not acted on: no question comes, and `q` is no letter of an answer.
+    // What is over is not acted on. That is said in place of what was done before, and what is typed then ends nothing.
     supervisor.press(KeyCode::Char('a')).await;
+    supervisor.sees(&["This alert is over", "Enter, Esc: go on"]).await;
+    supervisor.type_in("quite loud").await;
+    supervisor.press(KeyCode::Esc).await;
+    supervisor.sees(&["a: acknowledge", "q: quit"]).await;
+    assert!(supervisor.screen().lines().all(|line| line.trim() != "snoozed"), "{}", supervisor.screen());
     supervisor.press(KeyCode::Char('q')).await;
     let ended = tokio::time::timeout(PATIENCE, async {
         loop {

@@ -40,6 +40,16 @@ pub(in crate::cli::watch) fn alert(alert_id: &str, sequence: i64, state: AlertSt
     Update::Alerts(Box::new(WatchAlertsResponse { sequence, message: Some(Message::Alert(entry)) }))
 }
 
+/// As [`alert`], by this supervisor.
+pub(in crate::cli::watch) fn answered(alert_id: &str, sequence: i64, state: AlertState, reason: &str) -> Update {
+    let mut update = alert(alert_id, sequence, state);
+    let Update::Alerts(told) = &mut update else { unreachable!("an alert is told") };
+    let Some(Message::Alert(entry)) = &mut told.message else { unreachable!("an alert is told") };
+    let alert = entry.alert.as_mut().unwrap();
+    (alert.actor, alert.actor_reason) = ("ann".to_owned(), reason.to_owned());
+    update
+}
+
 /// A board on which these things happened.
 pub(in crate::cli::watch) fn board_of(updates: impl IntoIterator<Item = Update>) -> Board {
     let mut board = Board::default();
@@ -124,6 +134,20 @@ fn a_change_that_comes_again_or_late_changes_nothing() {
     assert_eq!((board.firing(), board.sequence()), (1, 4));
     board.apply(Update::Anew, NOW);
     assert!(board.alerts().is_empty() && board.selected().is_none());
+}
+
+#[test]
+fn who_answered_an_alert_stays_known_when_it_changes() {
+    let mut board = board_of([alert("a", 1, AlertState::Firing)]);
+    assert_eq!(board.answer(), None);
+    board.apply(answered("a", 2, AlertState::Snoozed, "known"), NOW);
+    board.apply(alert("a", 3, AlertState::Firing), NOW);
+    board.apply(alert("a", 4, AlertState::Resolved), NOW);
+    let answer = Answer { state: AlertState::Snoozed, actor: "ann".to_owned(), reason: "known".to_owned() };
+    assert_eq!(board.answer(), Some(&answer));
+    board.apply(Update::Anew, NOW);
+    board.apply(alert("a", 1, AlertState::Firing), NOW);
+    assert_eq!(board.answer(), None);
 }
 
 #[test]
