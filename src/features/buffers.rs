@@ -4,7 +4,10 @@
 
 use std::{
     ops::Deref,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use zeroize::Zeroize as _;
@@ -17,10 +20,19 @@ pub struct Buffers {
 
 #[derive(Debug, Default)]
 struct Shared {
-    /// All 0.
-    spare: Mutex<Vec<Vec<f32>>>,
+    spare: Mutex<Spare>,
     /// More than so many are not kept.
     most: usize,
+    /// Bytes of the windows that are lent.
+    lent_bytes: AtomicUsize,
+}
+
+/// Windows to come.
+#[derive(Debug, Default)]
+struct Spare {
+    /// All 0.
+    windows: Vec<Vec<f32>>,
+    bytes: usize,
 }
 
 /// A window whose memory goes back when it is dropped.
@@ -33,23 +45,22 @@ pub struct Lent {
 impl Buffers {
     /// Memory of which at most so many windows are kept. The default keeps none.
     pub fn new(most: usize) -> Self {
-        Self { shared: Arc::new(Shared { spare: Mutex::default(), most }) }
+        Self { shared: Arc::new(Shared { most, ..Shared::default() }) }
     }
 
     /// So many values, all 0.
     pub fn take(&self, values: usize) -> Vec<f32> {
-        let spare = self.spare().pop();
-        let mut buffer = spare.unwrap_or_default();
+        let mut buffer = self.spare().pop().unwrap_or_default();
         buffer.resize(values, 0.0);
         buffer
     }
 
     /// Takes a window's memory back.
     pub fn give(&self, mut values: Vec<f32>) {
-        if self.shared.most > self.spare().len() {
+        if self.shared.most > self.spare().windows.len() {
             values.fill(0.0);
             let mut spare = self.spare();
-            if self.shared.most > spare.len() {
+            if self.shared.most > spare.windows.len() {
                 return spare.push(values);
             }
         }
@@ -58,16 +69,30 @@ impl Buffers {
 
     /// A window whose memory goes back here.
     pub fn lend(&self, values: Vec<f32>) -> Lent {
+        self.shared.lent_bytes.fetch_add(bytes(&values), Ordering::Relaxed);
         Lent { values, buffers: self.clone() }
     }
 
-    /// Bytes that are kept for windows to come.
+    /// Bytes of the windows that are lent, and of those that are kept for windows to come.
     pub fn bytes(&self) -> usize {
-        self.spare().iter().map(|values| values.capacity() * size_of::<f32>()).sum()
+        self.shared.lent_bytes.load(Ordering::Relaxed) + self.spare().bytes
     }
 
-    fn spare(&self) -> MutexGuard<'_, Vec<Vec<f32>>> {
+    fn spare(&self) -> MutexGuard<'_, Spare> {
         self.shared.spare.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Spare {
+    fn push(&mut self, values: Vec<f32>) {
+        self.bytes += bytes(&values);
+        self.windows.push(values);
+    }
+
+    fn pop(&mut self) -> Option<Vec<f32>> {
+        let values = self.windows.pop()?;
+        self.bytes -= bytes(&values);
+        Some(values)
     }
 }
 
@@ -81,8 +106,14 @@ impl Deref for Lent {
 
 impl Drop for Lent {
     fn drop(&mut self) {
-        self.buffers.give(std::mem::take(&mut self.values));
+        let values = std::mem::take(&mut self.values);
+        self.buffers.shared.lent_bytes.fetch_sub(bytes(&values), Ordering::Relaxed);
+        self.buffers.give(values);
     }
+}
+
+fn bytes(values: &Vec<f32>) -> usize {
+    values.capacity() * size_of::<f32>()
 }
 
 #[cfg(test)]
@@ -107,6 +138,7 @@ mod tests {
     fn no_more_is_kept_than_was_told() {
         let buffers = Buffers::new(2);
         let windows: Vec<_> = (0..5).map(|_| buffers.lend(buffers.take(10))).collect();
+        assert_eq!(buffers.bytes(), 200, "what is lent is counted");
         drop(windows);
         assert_eq!(buffers.bytes(), 80);
         let none = Buffers::default();

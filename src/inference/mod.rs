@@ -15,8 +15,11 @@
 use std::{
     fmt,
     future::Future,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Instant,
 };
 
 use metrics::{Counter, Gauge, Histogram};
@@ -29,63 +32,24 @@ use crate::{
     telemetry::trace,
 };
 
+mod answer;
+mod options;
 pub mod queue;
 #[cfg(test)]
 mod tests;
 mod worker;
 
+use answer::Answer;
+pub use options::{Invalid, MAX_BATCH, MAX_CAPACITY, MAX_THREADS, MAX_WAIT, Options};
 use queue::Queue;
 pub use worker::{Stopped, Worker};
-
-/// How inference is to run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Options {
-    /// Threads, each with a classifier of its own; 1 to [`MAX_THREADS`].
-    pub threads: usize,
-    /// What may wait, and how batches are gathered.
-    pub queue: queue::Options,
-}
-
-/// What is wrong with [`Options`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Invalid {
-    /// A count that must not be 0.
-    #[error("inference {0} is 0, expected at least 1")]
-    Zero(&'static str),
-    /// A count beyond what any machine serves; each takes memory beforehand.
-    #[error("inference {name} is {actual}, expected at most {most}")]
-    TooMany {
-        /// What is counted.
-        name: &'static str,
-        /// What it is.
-        actual: usize,
-        /// What it may be.
-        most: usize,
-    },
-    /// Waiting longer than a listener would forgive.
-    #[error("inference max_wait is {actual:?}, expected at most {MAX_WAIT:?}: every event would come that much later")]
-    MaxWait {
-        /// What it is.
-        actual: Duration,
-    },
-}
-
-/// The longest that a window may wait for others: a twenty-fifth of the default stride of 0.5 s.
-pub const MAX_WAIT: Duration = Duration::from_millis(20);
-
-/// The most threads of one model.
-pub const MAX_THREADS: usize = 1024;
-/// The most windows of one model that may wait: the default of 512 a thread, on all threads that there may be.
-pub const MAX_CAPACITY: usize = 512 * MAX_THREADS;
-/// The most windows in one batch.
-pub const MAX_BATCH: usize = 4096;
 
 /// What is counted and measured, by handles that the caller made from a recorder of his. Default: nothing is.
 #[derive(Clone)]
 pub struct Metrics {
     /// Windows that wait.
     pub queue_windows: Gauge,
-    /// Memory kept for windows to come.
+    /// Memory of windows: of those that wait and are run, and kept for those to come.
     pub buffer_bytes: Gauge,
     /// From when a window was handed in until its batch is run.
     pub queue_wait_seconds: Histogram,
@@ -131,6 +95,7 @@ pub struct Handle {
 /// A window, who waits for it, and on whose behalf.
 struct Request {
     leg: u64,
+    id: u64,
     window: Lent,
     answer: oneshot::Sender<Outcome>,
     span: Span,
@@ -159,6 +124,12 @@ struct Shared {
     metrics: Metrics,
     /// The memory of windows: all that may wait, and those that are run.
     buffers: Buffers,
+    /// Memory in which threads lay batches out, in bytes.
+    batch_bytes: AtomicUsize,
+    /// What was told last of all memory of windows, in bytes.
+    told_bytes: AtomicUsize,
+    /// Windows that were ever handed in, by which each is named.
+    handed_in: AtomicU64,
 }
 
 /// Held by all handles together, so that the worker ends when nobody can hand in any more.
@@ -169,43 +140,18 @@ pub fn pair(options: Options, metrics: Metrics, backend: impl Backend) -> Result
     options.validate()?;
     let state = State { queue: Queue::new(options.queue), intake: Intake::Open };
     let most = options.queue.capacity + options.threads * options.queue.max_batch;
-    let buffers = Buffers::new(most);
-    let shared = Arc::new(Shared { state: Mutex::new(state), wake: Condvar::new(), options, metrics, buffers });
+    let shared = Arc::new(Shared {
+        state: Mutex::new(state),
+        wake: Condvar::new(),
+        options,
+        metrics,
+        buffers: Buffers::new(most),
+        batch_bytes: AtomicUsize::default(),
+        told_bytes: AtomicUsize::default(),
+        handed_in: AtomicU64::default(),
+    });
     let guard = Arc::new(CloseOnDrop(Arc::clone(&shared)));
     Ok((Handle { guard }, Worker::new(shared, Box::new(backend))))
-}
-
-impl Default for Options {
-    /// One thread; batches of 8, beyond which a CPU gains nothing (measured for the thesis's network: 171, 141 and 182 µs a window
-    /// in batches of 1, 8 and 32); 5 ms to gather one; 512 waiting windows, which one core works off in 0.1 s, and those of
-    /// `telephone` in 0.4 s (docs/performance.md).
-    fn default() -> Self {
-        let queue = queue::Options { capacity: 512, max_batch: 8, max_wait: Duration::from_millis(5) };
-        Self { threads: 1, queue }
-    }
-}
-
-impl Options {
-    /// Whether inference can run so.
-    pub fn validate(&self) -> Result<(), Invalid> {
-        let counts = [
-            ("threads", self.threads, MAX_THREADS),
-            ("max_batch", self.queue.max_batch, MAX_BATCH),
-            ("queue_capacity", self.queue.capacity, MAX_CAPACITY),
-        ];
-        for (name, actual, most) in counts {
-            if actual == 0 {
-                return Err(Invalid::Zero(name));
-            }
-            if actual > most {
-                return Err(Invalid::TooMany { name, actual, most });
-            }
-        }
-        if self.queue.max_wait > MAX_WAIT {
-            return Err(Invalid::MaxWait { actual: self.queue.max_wait });
-        }
-        Ok(())
-    }
 }
 
 impl Default for Metrics {
@@ -253,11 +199,13 @@ impl Handle {
         window: Vec<f32>,
         trace: Option<trace::Window>,
     ) -> impl Future<Output = Outcome> + Send + 'static + use<> {
+        let shared = &self.guard.0;
         let (answer, answered) = oneshot::channel();
-        let window = self.guard.0.buffers.lend(window);
-        let request = Request { leg, window, answer, span: Span::current(), trace };
-        self.guard.0.push(request, Instant::now());
-        async move { answered.await.unwrap_or_else(|_| Outcome::Failed("the inference worker is gone".to_owned())) }
+        let id = shared.handed_in.fetch_add(1, Ordering::Relaxed);
+        let window = shared.buffers.lend(window);
+        let answered = Answer::new(Arc::clone(shared), leg, id, answered);
+        shared.push(Request { leg, id, window, answer, span: Span::current(), trace }, Instant::now());
+        answered
     }
 
     /// The memory that windows are to be taken from; it comes back when they were run.
@@ -301,12 +249,12 @@ impl queue::Waiting for Request {
         self.leg
     }
 
-    fn length(&self) -> usize {
-        self.window.len()
+    fn id(&self) -> u64 {
+        self.id
     }
 
-    fn is_cancelled(&self) -> bool {
-        self.answer.is_closed()
+    fn length(&self) -> usize {
+        self.window.len()
     }
 }
 
@@ -337,19 +285,37 @@ impl Shared {
         }
         let was_empty = state.queue.is_empty();
         let shed = state.queue.push(request, now);
-        let cancelled = state.queue.take_cancelled();
         let waiting = state.queue.len();
         drop(state);
         // Between an empty queue and a full batch, the worker that saw the first window is waiting for its time already.
         if was_empty || waiting >= self.options.queue.max_batch {
             self.wake.notify_one();
         }
-        self.metrics.cancelled_total.increment(cancelled);
         self.metrics.queue_windows.set(waiting as f64);
         if let Some(shed) = shed {
             self.metrics.shed_total.increment(1);
             shed.answer(Outcome::Shed);
         }
+    }
+
+    /// Takes a window back for which nobody waits any more, unless it is being run or answered already.
+    fn cancel(&self, leg: u64, id: u64) {
+        let mut state = self.lock();
+        let cancelled = state.queue.cancel(leg, id);
+        let waiting = state.queue.len();
+        drop(state);
+        // Its memory is wiped where nobody waits for the lock.
+        if cancelled.is_some() {
+            self.metrics.cancelled_total.increment(1);
+            self.metrics.queue_windows.set(waiting as f64);
+        }
+    }
+
+    /// Tells what memory windows take now. By how much it changed, for while a model is exchanged both tell one number.
+    fn tell_memory(&self) {
+        let bytes = self.buffers.bytes() + self.batch_bytes.load(Ordering::Relaxed);
+        let before = self.told_bytes.swap(bytes, Ordering::Relaxed);
+        self.metrics.buffer_bytes.increment(bytes as f64 - before as f64);
     }
 
     fn close(&self) {
@@ -376,6 +342,12 @@ impl Shared {
         for request in waiting {
             request.answer(Outcome::Failed(error.to_owned()));
         }
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.metrics.buffer_bytes.decrement(*self.told_bytes.get_mut() as f64);
     }
 }
 

@@ -3,23 +3,30 @@
 //! | input | then |
 //! |---|---|
 //! | [`Queue::push`] below the capacity | the window waits |
-//! | [`Queue::push`] at the capacity | cancelled windows go; if there are none, the oldest window of the leg with most waiting is shed, the fresh one counted in; of legs with as many, the one that was shed longest ago gives way |
+//! | [`Queue::push`] at the capacity | the oldest window of the leg with most waiting is shed, the fresh one counted in; of legs with as many, the one that was shed longest ago gives way |
+//! | [`Queue::cancel`] | the window goes, wherever it stands |
 //! | [`Queue::next`], nothing waits | [`Next::Empty`] |
 //! | [`Queue::next`], a full batch waits, or the oldest is due, or the queue drains | [`Next::Batch`] |
 //! | [`Queue::next`] otherwise | [`Next::WaitUntil`] the oldest is due |
 //!
 //! A batch is the oldest window and the next oldest of the same length, since only those fit one tensor. A window never overtakes
 //! another of its leg. `now` may go backwards; a window is due by the time it was pushed.
+//!
+//! All of it is done under one lock, so none of it looks at all that waits: a push, a shed and a cancelled window take the logarithm of
+//! the legs that wait, and a batch takes that for each of its windows ([`Legs`]).
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{HashMap, VecDeque},
     time::{Duration, Instant},
 };
 
 #[cfg(test)]
 mod fairness;
+mod legs;
 #[cfg(test)]
 mod tests;
+
+use legs::Legs;
 
 /// Sheds that are remembered, as a multiple of the capacity: those of more legs than one thread has served for a long time, in half a
 /// megabyte.
@@ -40,10 +47,10 @@ pub struct Options {
 pub trait Waiting {
     /// The leg it is of.
     fn leg(&self) -> u64;
+    /// Names it among those of its leg.
+    fn id(&self) -> u64;
     /// How many numbers it holds.
     fn length(&self) -> usize;
-    /// Whether nobody waits for its answer.
-    fn is_cancelled(&self) -> bool;
 }
 
 /// What is to be done.
@@ -70,8 +77,7 @@ pub struct Due<R> {
 #[derive(Debug)]
 pub struct Queue<R> {
     options: Options,
-    waiting: VecDeque<(Instant, R)>,
-    cancelled: u64,
+    legs: Legs<R>,
     draining: bool,
     sheds: Sheds,
 }
@@ -87,47 +93,37 @@ struct Sheds {
 impl<R: Waiting> Queue<R> {
     /// An empty queue.
     pub fn new(options: Options) -> Self {
-        let waiting = VecDeque::with_capacity(options.capacity);
-        Self { options, waiting, cancelled: 0, draining: false, sheds: Sheds::default() }
+        Self { options, legs: Legs::with_capacity(options.capacity), draining: false, sheds: Sheds::default() }
     }
 
     /// Takes a window in; gives back the one that had to go for it, if any.
     pub fn push(&mut self, request: R, now: Instant) -> Option<R> {
-        if self.waiting.len() >= self.options.capacity {
-            self.drop_cancelled();
-        }
-        self.waiting.push_back((now, request));
-        if self.waiting.len() > self.options.capacity { self.shed() } else { None }
+        let last_shed = self.sheds.last(request.leg());
+        self.legs.push(request, now, last_shed);
+        if self.legs.len() > self.options.capacity { self.shed() } else { None }
     }
 
-    /// What is to be done now. Cancelled windows are dropped on the way.
+    /// What is to be done now.
     pub fn next(&mut self, now: Instant) -> Next<R> {
-        self.drop_cancelled();
-        let Some((arrived, oldest)) = self.waiting.front() else {
+        let Some((arrived, length)) = self.legs.oldest() else {
             return Next::Empty;
         };
-        let due = *arrived + self.options.max_wait;
-        let length = oldest.length();
-        let chosen = self.choose(length);
-        if chosen.len() < self.options.max_batch && now < due && !self.draining {
+        let (due, most) = (arrived + self.options.max_wait, self.options.max_batch);
+        if !self.draining && now < due && !self.legs.fill(length, most) {
             return Next::WaitUntil(due);
         }
-        let taken = |(arrived, request)| Due { request, waited: now.saturating_duration_since(arrived) };
-        if chosen.last() == Some(&(chosen.len() - 1)) {
-            return Next::Batch(self.waiting.drain(..chosen.len()).map(taken).collect());
+        let mut batch = Vec::with_capacity(most.min(self.legs.len()));
+        while batch.len() < most
+            && let Some((arrived, request)) = self.legs.pop_of(length)
+        {
+            batch.push(Due { request, waited: now.saturating_duration_since(arrived) });
         }
-        let mut chosen = chosen.into_iter().peekable();
-        let mut batch = Vec::with_capacity(chosen.len());
-        let mut rest = VecDeque::with_capacity(self.options.capacity);
-        for (index, entry) in self.waiting.drain(..).enumerate() {
-            if chosen.next_if_eq(&index).is_some() {
-                batch.push(taken(entry));
-            } else {
-                rest.push_back(entry);
-            }
-        }
-        self.waiting = rest;
         Next::Batch(batch)
+    }
+
+    /// Gives a window back for whose answer nobody waits any more; `None` when it does not wait here.
+    pub fn cancel(&mut self, leg: u64, id: u64) -> Option<R> {
+        self.legs.remove(leg, id)
     }
 
     /// From now on nothing waits for others.
@@ -137,59 +133,25 @@ impl<R: Waiting> Queue<R> {
 
     /// Takes out everything that waits, oldest first.
     pub fn take_all(&mut self) -> Vec<R> {
-        self.waiting.drain(..).map(|(_, request)| request).collect()
+        self.legs.take_all()
     }
 
-    /// Windows that wait, cancelled ones included that were not met yet.
+    /// Windows that wait.
     pub fn len(&self) -> usize {
-        self.waiting.len()
+        self.legs.len()
     }
 
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
-    }
-
-    /// Cancelled windows dropped since this was last asked.
-    pub fn take_cancelled(&mut self) -> u64 {
-        std::mem::take(&mut self.cancelled)
-    }
-
-    /// Indices of the batch that begins with the oldest window.
-    fn choose(&self, length: usize) -> Vec<usize> {
-        let mut chosen = Vec::with_capacity(self.options.max_batch);
-        let mut passed_over = HashSet::new();
-        for (index, (_, request)) in self.waiting.iter().enumerate() {
-            if chosen.len() == self.options.max_batch {
-                break;
-            }
-            if request.length() != length {
-                passed_over.insert(request.leg());
-            } else if passed_over.is_empty() || !passed_over.contains(&request.leg()) {
-                chosen.push(index);
-            }
-        }
-        chosen
-    }
-
-    fn drop_cancelled(&mut self) {
-        let before = self.waiting.len();
-        self.waiting.retain(|(_, request)| !request.is_cancelled());
-        self.cancelled += (before - self.waiting.len()) as u64;
+        self.legs.len() == 0
     }
 
     /// Takes out the oldest window of the leg that has most of them; of equal legs the one that was shed longest ago gives way, and of
     /// those that never were the one that has waited longest.
     fn shed(&mut self) -> Option<R> {
-        let mut counts: HashMap<u64, usize> = HashMap::with_capacity(self.waiting.len());
-        for (_, request) in &self.waiting {
-            *counts.entry(request.leg()).or_default() += 1;
-        }
-        let most = counts.values().copied().max()?;
-        let busiest = self.waiting.iter().enumerate().filter(|(_, (_, request))| counts[&request.leg()] == most);
-        let (index, (_, chosen)) = busiest.min_by_key(|(_, (_, request))| self.sheds.last(request.leg()))?;
-        self.sheds.note(chosen.leg(), self.options.capacity.saturating_mul(REMEMBERED));
-        self.waiting.remove(index).map(|(_, request)| request)
+        let leg = self.legs.busiest()?;
+        let shed = self.sheds.note(leg, self.options.capacity.saturating_mul(REMEMBERED));
+        self.legs.shed(leg, shed)
     }
 }
 
@@ -199,7 +161,8 @@ impl Sheds {
         self.last.get(&leg).copied().unwrap_or(0)
     }
 
-    fn note(&mut self, leg: u64, remembered: usize) {
+    /// Notes that a leg is shed; by what number that is told from others.
+    fn note(&mut self, leg: u64, remembered: usize) -> u64 {
         self.count += 1;
         self.last.insert(leg, self.count);
         self.order.push_back((leg, self.count));
@@ -209,5 +172,6 @@ impl Sheds {
         {
             self.last.remove(&leg);
         }
+        self.count
     }
 }

@@ -9,11 +9,14 @@ use std::{
     },
     task::{Context, Poll, Waker},
     thread::{self, JoinHandle},
+    time::Duration,
 };
 
 use proptest::prelude::*;
 
 use super::*;
+
+mod memory;
 
 type Answer = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 

@@ -4,7 +4,7 @@ use std::{
     any::Any,
     iter,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, PoisonError},
+    sync::{Arc, PoisonError, atomic::Ordering},
     thread,
     time::Instant,
 };
@@ -136,6 +136,8 @@ impl Thread<'_> {
     fn run(&mut self) -> Result<(), Stopped> {
         while let Some(batch) = self.wait() {
             self.run_batch(batch)?;
+            // Its windows are back.
+            self.shared.tell_memory();
         }
         Ok(())
     }
@@ -147,7 +149,6 @@ impl Thread<'_> {
         loop {
             let now = Instant::now();
             let next = state.queue.next(now);
-            shared.metrics.cancelled_total.increment(state.queue.take_cancelled());
             state = match next {
                 Next::Batch(batch) => {
                     let waiting = state.queue.len();
@@ -168,7 +169,6 @@ impl Thread<'_> {
                     drop(state);
                     // Not after every batch: it takes about 6 µs a window, and the next batch overwrites them.
                     self.gathered.zeroize();
-                    shared.metrics.buffer_bytes.set(shared.buffers.bytes() as f64);
                     shared.lock()
                 }
                 Next::Empty => shared.wake.wait(state).unwrap_or_else(PoisonError::into_inner),
@@ -192,7 +192,9 @@ impl Thread<'_> {
             trace::Batch::begin(requests.iter().filter_map(|request| request.trace.as_ref()), requests.len(), taken);
         if requests.len() > 1 {
             let mut gathered = std::mem::take(&mut self.gathered);
+            let before = bytes(&gathered);
             gather(&mut gathered, &requests);
+            self.shared.batch_bytes.fetch_add(bytes(&gathered) - before, Ordering::Relaxed);
             let put_together = Instant::now();
             metrics.gather_seconds.record(put_together - taken);
             let outcome = self.run_windows(&gathered, requests.len());
@@ -269,6 +271,17 @@ impl Thread<'_> {
             }
         }
     }
+}
+
+impl Drop for Thread<'_> {
+    fn drop(&mut self) {
+        self.shared.batch_bytes.fetch_sub(bytes(&self.gathered), Ordering::Relaxed);
+        self.shared.tell_memory();
+    }
+}
+
+fn bytes(gathered: &Vec<f32>) -> usize {
+    gathered.capacity() * size_of::<f32>()
 }
 
 /// Lays windows out one after another. Memory that is too small for them is wiped before it is given up, which a vector that grows

@@ -13,12 +13,12 @@ impl Waiting for Window {
         self.leg
     }
 
-    fn length(&self) -> usize {
-        1
+    fn id(&self) -> u64 {
+        0
     }
 
-    fn is_cancelled(&self) -> bool {
-        false
+    fn length(&self) -> usize {
+        1
     }
 }
 

@@ -1,6 +1,6 @@
 //! Scenarios with a clock of their own, and the queue against a naive form of its rules.
 
-use std::{cell::Cell, cmp::Reverse, rc::Rc};
+use std::cmp::Reverse;
 
 use proptest::prelude::*;
 
@@ -11,7 +11,6 @@ struct Window {
     id: usize,
     leg: u64,
     length: usize,
-    cancelled: Rc<Cell<bool>>,
 }
 
 impl Waiting for Window {
@@ -19,17 +18,17 @@ impl Waiting for Window {
         self.leg
     }
 
-    fn length(&self) -> usize {
-        self.length
+    fn id(&self) -> u64 {
+        self.id as u64
     }
 
-    fn is_cancelled(&self) -> bool {
-        self.cancelled.get()
+    fn length(&self) -> usize {
+        self.length
     }
 }
 
 fn window(id: usize, leg: u64) -> Window {
-    Window { id, leg, length: 4, cancelled: Rc::default() }
+    Window { id, leg, length: 4 }
 }
 
 fn options(capacity: usize, max_batch: usize) -> Options {
@@ -113,21 +112,34 @@ fn of_equal_legs_the_one_that_was_shed_longest_ago_gives_way() {
 }
 
 #[test]
-fn cancelled_windows_are_not_run_and_make_room_before_any_is_shed() {
+fn a_cancelled_window_is_not_run_and_makes_room() {
     let now = Instant::now();
-    let mut queue = Queue::new(options(2, 2));
-    let gone = window(0, 1);
-    queue.push(gone.clone(), now);
-    queue.push(window(1, 2), now);
-    gone.cancelled.set(true);
-    assert!(queue.push(window(2, 3), now).is_none());
-    assert_eq!(queue.take_cancelled(), 1);
-    let gone = window(3, 4);
-    gone.cancelled.set(true);
-    assert_eq!(ids(queue.next(now)), [1, 2]);
-    queue.push(gone, now);
+    let mut queue = Queue::new(options(3, 3));
+    for (id, leg) in [(0, 1), (1, 1), (2, 2)] {
+        queue.push(window(id, leg), now);
+    }
+    assert_eq!(queue.cancel(1, 1).map(|gone| gone.id), Some(1));
+    assert!(queue.push(window(3, 3), now).is_none(), "there is room for it");
+    assert_eq!(ids(queue.next(now)), [0, 2, 3]);
+    assert!(queue.cancel(1, 0).is_none() && queue.cancel(9, 9).is_none(), "neither waits");
+    queue.push(window(4, 4), now);
+    assert_eq!(queue.cancel(4, 4).map(|gone| gone.id), Some(4));
     assert!(matches!(queue.next(now), Next::Empty));
-    assert_eq!(queue.take_cancelled(), 1);
+}
+
+#[test]
+fn a_leg_whose_windows_were_cancelled_is_no_longer_the_busiest() {
+    let now = Instant::now();
+    let mut queue = Queue::new(options(5, 8));
+    for (id, leg) in [(0, 1), (1, 1), (2, 1), (3, 2), (4, 2)] {
+        queue.push(window(id, leg), now);
+    }
+    assert!(queue.cancel(1, 2).is_some() && queue.cancel(1, 0).is_some());
+    queue.push(window(5, 3), now);
+    queue.push(window(6, 4), now);
+    assert_eq!(queue.push(window(7, 5), now).map(|shed| shed.id), Some(3), "leg 2 has two, leg 1 has one left");
+    assert_eq!(queue.take_all().iter().map(|window| window.id).collect::<Vec<_>>(), [1, 4, 5, 6, 7]);
+    assert!(queue.is_empty() && matches!(queue.next(now), Next::Empty));
 }
 
 #[test]
@@ -151,14 +163,12 @@ struct Naive {
 }
 
 impl Naive {
-    fn forget_cancelled(&mut self) {
-        self.waiting.retain(|(_, window)| !window.cancelled.get());
+    fn cancel(&mut self, id: usize) -> Option<usize> {
+        let place = self.waiting.iter().position(|(_, window)| window.id == id)?;
+        Some(self.waiting.remove(place).1.id)
     }
 
     fn push(&mut self, window: Window, now: Instant) -> Option<usize> {
-        if self.waiting.len() == self.options.capacity {
-            self.forget_cancelled();
-        }
         self.waiting.push((now, window));
         if self.waiting.len() <= self.options.capacity {
             return None;
@@ -174,7 +184,6 @@ impl Naive {
     }
 
     fn next(&mut self, now: Instant) -> Result<Vec<usize>, Option<Instant>> {
-        self.forget_cancelled();
         let (arrived, oldest) = self.waiting.first().cloned().ok_or(None)?;
         let mut batch: Vec<usize> = Vec::new();
         for (place, (_, window)) in self.waiting.iter().enumerate() {
@@ -227,7 +236,10 @@ proptest! {
                     let shed = queue.push(window.clone(), now).map(|shed| shed.id);
                     prop_assert_eq!(shed, naive.push(window, now));
                 }
-                Step::Cancel(index) if !all.is_empty() => index.get(&all).cancelled.set(true),
+                Step::Cancel(index) if !all.is_empty() => {
+                    let Window { id, leg, .. } = *index.get(&all);
+                    prop_assert_eq!(queue.cancel(leg, id as u64).map(|gone| gone.id), naive.cancel(id));
+                }
                 Step::Cancel(_) => {}
                 Step::Next => match (queue.next(now), naive.next(now)) {
                     (Next::Empty, Err(None)) => {}

@@ -50,7 +50,7 @@ pub struct ModelMetrics {
     pub input_clipped_total: Counter,
     /// Windows that wait.
     pub queue_windows: Gauge,
-    /// Memory kept for windows to come.
+    /// Memory of windows: of those that wait and are run, and kept for those to come.
     pub buffer_bytes: Gauge,
     /// Windows in a batch.
     pub batch_windows: Histogram,
@@ -100,7 +100,7 @@ impl ModelMetrics {
             input_clipped_total: from
                 .counter(INPUT_CLIPPED, "Samples as large as their encoding can write: the line clips."),
             queue_windows: from.gauge(QUEUE, "Windows that wait for the model."),
-            buffer_bytes: from.gauge(BUFFERS, "Memory kept for windows to come, told when nothing waits."),
+            buffer_bytes: from.gauge(BUFFERS, "Memory of windows that wait and are run, and kept for those to come."),
             batch_windows: from.histogram(BATCH, "Windows in a batch."),
             scored_total,
             shed_total,
