@@ -156,7 +156,7 @@ pub struct Session {
     /// Windows of one call that may be out; at more, its audio is read when some are back. Only a client that sends much faster than
     /// real time gets there.
     pub max_windows_out: usize,
-    /// Recordings that may be classified at once; one more is refused.
+    /// Recordings that may be classified at once; one more is refused, and one for which live calls leave no room.
     pub max_classifications: usize,
     /// Streams of WatchAlerts and WatchCalls that may stand at once; one more is refused.
     pub max_watchers: usize,

@@ -1,8 +1,9 @@
-//! Classifies one short recording by the same way that a call takes.
+//! Classifies one short recording by the same way that a call takes, and without a live call's hearing it later: its audio is heard as
+//! fast as there is room for it ([`Recordings`](super::recordings::Recordings)), and while a batch waits already only one window of it does.
 
 use std::{
     collections::BTreeMap,
-    sync::Arc,
+    sync::{Arc, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -11,10 +12,11 @@ use bytes::Bytes;
 use tracing::Span;
 
 use super::{
-    Refusal, Sessions,
+    Engine, Refusal, Sessions,
     driver::{Driver, Told},
     measure,
     open::bandwidth_warning,
+    recordings::{Recordings, Room},
     turn::Turn,
 };
 use crate::{
@@ -22,6 +24,7 @@ use crate::{
     call::{Call, Chunk, EndReason, LegOptions, Options, Summary},
     decision::{Judgement, Rules},
     features::NotScored,
+    inference::Pressure,
     model::Model,
     policy::{Circumstances, Consent, Role},
     telemetry::trace,
@@ -32,6 +35,9 @@ const STRIDE: Duration = Duration::from_millis(500);
 
 /// No time-out of a call may end a recording that is all there.
 const NEVER: Duration = Duration::from_secs(3600);
+
+/// Audio that comes too early by less than this is heard at once: a timer would have it wait for longer.
+const EARLY: Duration = Duration::from_millis(5);
 
 /// One short recording of one party.
 #[derive(Debug, Clone)]
@@ -67,6 +73,12 @@ pub struct Classification {
     pub warnings: Vec<String>,
 }
 
+/// A recording's place among those in work, while it is held.
+struct Place {
+    sessions: Sessions,
+    weight: f64,
+}
+
 impl Sessions {
     /// Classifies a recording, or says why not. It runs in the span of [`trace::classify`], and `traced` is what came with that.
     pub async fn classify(
@@ -93,8 +105,7 @@ impl Sessions {
         let Recording { role, notice_given, consent, encoding, sample_rate_hz, .. } = recording;
         let permits = terms.policy.judge_call(&[Circumstances { role, notice_given, consent }])?;
         let limits = &terms.limits;
-        let full = |_| Refusal::Full { what: "classifications", limit: limits.max_classifications };
-        let _place = terms.classifications.try_acquire().map_err(full)?;
+        let place = self.place(&engine, limits.max_classifications)?;
         let manifest = Arc::clone(&engine.model.manifest);
         let legs = permits.into_iter().map(|permit| LegOptions { leg_id: String::new(), permit }).collect();
         // Rules are for calls: a recording is judged as a whole.
@@ -116,13 +127,15 @@ impl Sessions {
         let call = Call::new(options, Instant::now())?.lend(engine.inference.buffers()).timed_by(Instant::now);
         let turn = Turn::new(sample_rate_hz, encoding.bytes_per_sample());
         let bytes_per_turn = turn.bytes();
+        let bytes_per_second = f64::from(sample_rate_hz) * encoding.bytes_per_sample() as f64;
         let mut driver =
             Driver::new(call, Arc::new(ArcSwap::new(rules)), Arc::clone(&engine), self.number_legs(1), turn);
         driver.trace(traced);
         for data in recording.data.chunks(bytes_per_turn) {
+            place.turn(data.len() as f64 / bytes_per_second).await;
             driver.push(Chunk { data, sequence: None, media_offset_samples: None });
             self.poll(&mut driver);
-            while driver.windows_out() >= limits.max_windows_out {
+            while driver.windows_out() >= most_out(&engine, limits.max_windows_out) {
                 driver.answer().await;
                 self.poll(&mut driver);
                 if driver.has_failed() {
@@ -151,6 +164,21 @@ impl Sessions {
         })
     }
 
+    /// A place for a recording that this engine is to score.
+    fn place(&self, engine: &Engine, limit: usize) -> Result<Place, Refusal> {
+        let weight = engine.windows_per_second(STRIDE);
+        self.recordings().enter(weight, limit, self.room())?;
+        Ok(Place { sessions: self.clone(), weight })
+    }
+
+    fn room(&self) -> Room {
+        Room { most: self.most_windows_per_second(), taken: self.windows_per_second() }
+    }
+
+    fn recordings(&self) -> MutexGuard<'_, Recordings> {
+        self.shared.recordings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Waits for the end of a call that was closed.
     async fn summary(&self, driver: &mut Driver) -> Summary {
         loop {
@@ -176,4 +204,26 @@ impl Sessions {
             }
         }
     }
+}
+
+impl Place {
+    /// Waits until there is room for so many seconds of its audio; not while the server drains, for then no call needs it.
+    async fn turn(&self, seconds: f64) {
+        let (room, now) = (self.sessions.room(), Instant::now());
+        let turn = self.sessions.recordings().turn(seconds * self.weight, room, now);
+        if turn > now + EARLY {
+            self.sessions.draining().run_until_cancelled(tokio::time::sleep_until(turn.into())).await;
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.sessions.recordings().leave(self.weight);
+    }
+}
+
+/// Windows of a recording that may be out: while a full batch waits for the engine, one, so that a live call's waits for hardly more.
+fn most_out(engine: &Engine, limit: usize) -> usize {
+    if engine.inference.pressure() == Pressure::Low { limit } else { 1 }
 }

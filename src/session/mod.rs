@@ -65,6 +65,7 @@ mod message;
 mod open;
 mod outbox;
 mod peers;
+mod recordings;
 mod register;
 mod registry;
 mod resume;
@@ -198,6 +199,7 @@ struct Shared {
     rules: Arc<ArcSwap<Rules>>,
     registry: Arc<registry::Registry>,
     spread: Mutex<spread::Spread>,
+    recordings: Mutex<recordings::Recordings>,
     /// What the spread counts from.
     began: Instant,
     metrics: Metrics,
@@ -221,6 +223,7 @@ impl Sessions {
         let shared = Shared {
             registry: Arc::new(registry::Registry::new(terms.limits.max_legs, terms.windows_per_second())),
             spread: Mutex::default(),
+            recordings: Mutex::default(),
             began: Instant::now(),
             terms: ArcSwap::from_pointee(terms),
             retired: Mutex::default(),

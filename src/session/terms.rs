@@ -2,8 +2,6 @@
 
 use std::sync::{Arc, PoisonError};
 
-use tokio::sync::Semaphore;
-
 use super::{Engine, Engines, Refusal, Sessions};
 use crate::{config, policy::Policy};
 
@@ -15,19 +13,12 @@ pub struct Terms {
     pub policy: Arc<Policy>,
     /// The models and what runs them.
     pub engines: Arc<Engines>,
-    /// Places for recordings.
-    pub(super) classifications: Semaphore,
 }
 
 impl Terms {
     /// These.
     pub fn new(limits: config::Session, policy: Policy, engines: Engines) -> Self {
-        Self {
-            classifications: Semaphore::new(limits.max_classifications),
-            limits: Arc::new(limits),
-            policy: Arc::new(policy),
-            engines: Arc::new(engines),
-        }
+        Self { limits: Arc::new(limits), policy: Arc::new(policy), engines: Arc::new(engines) }
     }
 
     /// Windows a second that calls may need.

@@ -35,6 +35,7 @@ mod nats;
 mod overload;
 mod people;
 mod providers;
+mod recordings;
 mod reflection;
 mod refusals;
 mod reload;
