@@ -1,8 +1,8 @@
 //! [`Call`]: the legs of one call under one clock.
 
-use std::{collections::VecDeque, sync::Arc, time::Instant};
+use std::{cell::Cell, collections::VecDeque, sync::Arc, time::Instant};
 
-use zeroize::{Zeroize as _, Zeroizing};
+use zeroize::Zeroizing;
 
 use super::{
     Chunk, Control, EndReason, Options, Output, Resumption, Status, Warning, WindowId,
@@ -23,16 +23,19 @@ use crate::{
     model::Outcome,
 };
 
-/// Room for decoded samples that is kept from chunk to chunk: 200 ms, twice what chunks commonly hold.
-const PLANES_PER_SECOND: usize = 5;
+/// Samples that there is room for from chunk to chunk: 200 ms of the highest rate, twice what chunks commonly hold.
+const MOST_KEPT_SAMPLES: usize = 48_000 / 5;
+
+thread_local! {
+    /// Decoded samples of the present chunk, one `Vec` a channel. The thread's, so that no call keeps them; empty and wiped between two chunks.
+    static PLANES: Cell<Zeroizing<Vec<Vec<f32>>>> = Cell::default();
+}
 
 /// One call.
 pub struct Call {
     options: Options,
     timeline: Timeline,
     decoder: Decoder,
-    /// Decoded samples of the present chunk, one `Vec` a channel.
-    planes: Zeroizing<Vec<Vec<f32>>>,
     legs: Vec<Leg>,
     /// What looks at how the audio is written, until that is clear.
     watch: Option<label::Watch>,
@@ -58,7 +61,6 @@ impl Call {
         Ok(Self {
             timeline: Timeline::new(options.sample_rate_hz),
             decoder: Decoder::new(options.encoding, legs.len()),
-            planes: Zeroizing::new(vec![Vec::new(); legs.len()]),
             watch: Some(label::Watch::new(options.encoding, legs.len(), options.sample_rate_hz)),
             warnings: Vec::new(),
             legs,
@@ -107,8 +109,7 @@ impl Call {
     /// legs share.
     pub fn bytes(&self) -> usize {
         let legs: usize = self.legs.iter().map(|leg| size_of::<Leg>() + leg.bytes()).sum();
-        let planes: usize = self.planes.iter().map(|plane| plane.capacity() * size_of::<f32>()).sum();
-        legs + planes + self.watch.as_ref().map_or(0, label::Watch::bytes)
+        legs + self.watch.as_ref().map_or(0, label::Watch::bytes)
     }
 
     /// Legs it has.
@@ -138,13 +139,14 @@ impl Call {
             return 0;
         };
         self.look(chunk.data, now);
-        for plane in self.planes.iter_mut() {
-            plane.clear();
+        let mut planes = PLANES.take();
+        if planes.len() < self.legs.len() {
+            planes.resize_with(self.legs.len(), Vec::new);
         }
-        self.decoder.push(chunk.data, &mut self.planes);
+        self.decoder.push(chunk.data, &mut planes[..self.legs.len()]);
         let mut taken = 0;
         let decoded = self.measure.read();
-        let of_legs = self.planes.iter().zip(&mut self.measure.meters);
+        let of_legs = planes.iter().zip(&mut self.measure.meters);
         for (leg, (plane, meter)) in self.legs.iter_mut().zip(of_legs) {
             match before {
                 Before::Nothing => {}
@@ -164,17 +166,8 @@ impl Call {
             taken += fresh.len() as u64;
         }
         self.measure.count(samples as u64, now, decoded, &mut self.outputs);
-        self.release_planes();
+        give_back(planes);
         taken
-    }
-
-    /// Gives back what a chunk took that was longer than chunks commonly are.
-    fn release_planes(&mut self) {
-        let most = self.options.sample_rate_hz as usize / PLANES_PER_SECOND;
-        for plane in self.planes.iter_mut().filter(|plane| plane.capacity() > most) {
-            plane.zeroize();
-            *plane = Vec::new();
-        }
     }
 
     /// Changes the state of one leg, or of all.
@@ -364,4 +357,14 @@ impl Call {
         warnings.extend(self.timeline.warnings());
         warnings
     }
+}
+
+/// Wipes what a chunk was decoded to, and keeps the room, unless it was longer than chunks commonly are.
+fn give_back(mut planes: Zeroizing<Vec<Vec<f32>>>) {
+    for plane in planes.iter_mut() {
+        plane.fill(0.0);
+        plane.clear();
+        plane.shrink_to(MOST_KEPT_SAMPLES);
+    }
+    PLANES.set(planes);
 }

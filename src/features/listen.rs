@@ -5,7 +5,7 @@
 //! resampled; [`Listener::samples_needed`] says it to the sample. What the gate found may change while 832 ms more are heard, and is
 //! then told again. All is told in the order of the samples that it depends on, however they came.
 
-use std::ops::Range;
+use std::{cell::Cell, ops::Range};
 
 use zeroize::Zeroizing;
 
@@ -23,6 +23,11 @@ pub use super::raw::{RawFrame, RawSequence};
 /// Samples handled at a time, so that what is between resampler and extractor stays small however large a push is.
 const SLICE_SAMPLES: usize = 512;
 
+thread_local! {
+    /// What a slice becomes at the front end's rate. The thread's, so that no leg keeps it; empty and wiped between two pushes.
+    static RESAMPLED: Cell<Zeroizing<Vec<f32>>> = Cell::default();
+}
+
 #[cfg(test)]
 thread_local! {
     /// Samples that this thread's listeners took in: by it tests know what reached the features, whoever keeps books elsewhere.
@@ -39,7 +44,6 @@ pub struct Listener {
     resampler: Resampler,
     gate: Option<GateTrack>,
     extractor: Extractor,
-    resampled: Zeroizing<Vec<f32>>,
     frames: u64,
 }
 
@@ -105,29 +109,22 @@ impl Listener {
         let resampler = Resampler::new(source_hz, rate_hz)?;
         let gate = gate.then(|| GateTrack { gate: Gate::new(source_hz), heard: 0 });
         let clock = Clock { source_hz: source_hz.into(), rate_hz: rate_hz.into(), layout: front_end.layout() };
-        // What a slice becomes, and a block of the resampler's that was waiting: 40 ms at most.
-        let room = SLICE_SAMPLES * rate_hz as usize / source_hz as usize + rate_hz as usize / 25;
-        Ok(Self {
-            clock,
-            resampler,
-            gate,
-            extractor: Extractor::new(front_end),
-            resampled: Zeroizing::new(Vec::with_capacity(room)),
-            frames: 0,
-        })
+        Ok(Self { clock, resampler, gate, extractor: Extractor::new(front_end), frames: 0 })
     }
 
     /// Takes samples in and tells each raw frame that they complete, and what is known anew.
     pub fn push(&mut self, samples: &[f32], mut tell: impl FnMut(Heard<'_>)) {
         #[cfg(test)]
         HEARD_SAMPLES.set(HEARD_SAMPLES.get() + samples.len() as u64);
+        let mut resampled = RESAMPLED.take();
         for slice in samples.chunks(SLICE_SAMPLES) {
             if let Some(track) = &mut self.gate {
                 track.gate.push(slice);
             }
-            self.resampler.push(slice, &mut self.resampled);
-            self.extract(false, &mut tell);
+            self.resampler.push(slice, &mut resampled);
+            self.extract(&mut resampled, false, &mut tell);
         }
+        RESAMPLED.set(resampled);
     }
 
     /// Ends the stream: the frames still under way end in silence.
@@ -135,8 +132,10 @@ impl Listener {
         if let Some(track) = &mut self.gate {
             track.gate.finish();
         }
-        self.resampler.finish(&mut self.resampled);
-        self.extract(true, &mut tell);
+        let mut resampled = RESAMPLED.take();
+        self.resampler.finish(&mut resampled);
+        self.extract(&mut resampled, true, &mut tell);
+        RESAMPLED.set(resampled);
     }
 
     /// Samples that must have been pushed before the first `frames` frames are told.
@@ -150,15 +149,16 @@ impl Listener {
     /// Bytes that it takes beside itself; what legs share is not counted.
     pub(super) fn bytes(&self) -> usize {
         let gate = self.gate.as_ref().map_or(0, |track| track.gate.bytes());
-        self.resampler.bytes() + gate + self.extractor.bytes() + self.resampled.capacity() * size_of::<f32>()
+        self.resampler.bytes() + gate + self.extractor.bytes()
     }
 
     pub(super) fn clock(&self) -> Clock {
         self.clock
     }
 
-    fn extract(&mut self, last: bool, tell: &mut impl FnMut(Heard<'_>)) {
-        let Self { clock, gate, resampler, extractor, resampled, frames } = self;
+    /// Hears what was resampled, and wipes it.
+    fn extract(&mut self, resampled: &mut Vec<f32>, last: bool, tell: &mut impl FnMut(Heard<'_>)) {
+        let Self { clock, gate, resampler, extractor, frames } = self;
         let mut tell_frame = |raw: RawFrame<'_>| {
             let finding = gate.as_mut().map_or(EVERYTHING, |track| {
                 let needed = resampler.input_needed(clock.layout.end(*frames));
@@ -169,6 +169,7 @@ impl Listener {
             tell(Heard::Frame(raw, finding));
         };
         extractor.push(resampled, &mut tell_frame);
+        resampled.fill(0.0);
         resampled.clear();
         if last {
             extractor.finish(&mut tell_frame);

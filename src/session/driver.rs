@@ -30,8 +30,9 @@ pub(super) struct Driver {
     turn: Turn,
     /// A model that is tried on the same audio.
     shadow: Option<Beside>,
-    /// What its legs keep, told anew with every half second of audio, where that is counted.
+    /// What its legs keep, told anew with every half second of audio, where that is counted, and what waits for its client.
     bytes: Option<Amount>,
+    waiting_bytes: usize,
     failed: bool,
     /// The stream that it comes by, or the recording that it is, where that is traced.
     trace: Option<trace::Request>,
@@ -64,6 +65,7 @@ impl Driver {
             turn,
             shadow: None,
             bytes: None,
+            waiting_bytes: 0,
             failed: false,
             trace: None,
             chunk: None,
@@ -85,8 +87,14 @@ impl Driver {
     /// Tells what its legs keep now.
     fn weigh(&mut self) {
         if let Some(bytes) = &mut self.bytes {
-            bytes.set((self.call.bytes() + self.shadow.as_ref().map_or(0, Beside::bytes)) as f64);
+            let heard = self.call.bytes() + self.shadow.as_ref().map_or(0, Beside::bytes);
+            bytes.set((heard + self.waiting_bytes) as f64);
         }
+    }
+
+    /// So many bytes wait for its client.
+    pub(super) fn waits(&mut self, bytes: usize) {
+        self.waiting_bytes = bytes;
     }
 
     /// Goes on by a stream that is traced, or by one that is not.

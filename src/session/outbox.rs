@@ -7,12 +7,14 @@ use std::{collections::VecDeque, time::Instant};
 use metrics::Counter;
 
 use super::Message;
-use crate::features::NotScored;
+use crate::{call::Event, features::NotScored};
 
 /// The messages that wait, oldest first.
 pub(super) struct Outbox {
     waiting: VecDeque<Message>,
     events: usize,
+    /// What the events that wait keep beside themselves.
+    event_bytes: usize,
     event_limit: usize,
     dropped_events: Vec<u64>,
     dropped_total: Counter,
@@ -26,6 +28,7 @@ impl Outbox {
         Self {
             waiting: VecDeque::new(),
             events: 0,
+            event_bytes: 0,
             event_limit,
             dropped_events: vec![0; legs],
             dropped_total,
@@ -42,8 +45,14 @@ impl Outbox {
 
     pub(super) fn push(&mut self, message: Message, now: Instant) {
         match &message {
-            Message::Event(_) if self.events == self.event_limit => self.drop_oldest_event(),
-            Message::Event(_) => self.events += 1,
+            Message::Event(event) => {
+                if self.events == self.event_limit {
+                    self.drop_oldest_event();
+                } else {
+                    self.events += 1;
+                }
+                self.event_bytes += bytes(event);
+            }
             Message::Status { .. } => self.waiting.retain(|waiting| !matches!(waiting, Message::Status { .. })),
             Message::Acknowledgement(_) | Message::Alert { .. } | Message::Summary { .. } => {}
         }
@@ -56,7 +65,10 @@ impl Outbox {
         let mut message = self.waiting.pop_front()?;
         self.waiting_since = (!self.waiting.is_empty()).then_some(now);
         match &mut message {
-            Message::Event(_) => self.events -= 1,
+            Message::Event(event) => {
+                self.events -= 1;
+                self.event_bytes -= bytes(event);
+            }
             Message::Status { dropped_events, .. } => dropped_events.clone_from(&self.dropped_events),
             Message::Summary { summary, dropped_events } => *dropped_events = self.dropped_events[summary.leg],
             Message::Acknowledgement(_) | Message::Alert { .. } => {}
@@ -70,6 +82,7 @@ impl Outbox {
         for message in &mut self.waiting {
             match message {
                 Message::Event(event) if of_leg(event.leg) => {
+                    self.event_bytes -= bytes(event);
                     event.smoothed = None;
                     if event.outcome.is_ok() {
                         event.outcome = Err(NotScored::ConsentWithdrawn);
@@ -79,6 +92,12 @@ impl Outbox {
                 _ => {}
             }
         }
+    }
+
+    /// Bytes of what waits: of its events, and of room for all messages. What alerts, statuses and summaries keep beside themselves, of
+    /// which few wait, is not counted.
+    pub(super) fn bytes(&self) -> usize {
+        self.waiting.capacity() * size_of::<Message>() + self.event_bytes
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -93,10 +112,17 @@ impl Outbox {
     fn drop_oldest_event(&mut self) {
         let oldest = self.waiting.iter().position(|waiting| matches!(waiting, Message::Event(_)));
         if let Some(Message::Event(event)) = oldest.and_then(|oldest| self.waiting.remove(oldest)) {
+            self.event_bytes -= bytes(&event);
             self.dropped_events[event.leg] += 1;
             self.dropped_total.increment(1);
         }
     }
+}
+
+/// Bytes of the scores of an event.
+fn bytes(event: &Event) -> usize {
+    let judgements = event.outcome.iter().chain(&event.smoothed);
+    judgements.map(|judgement| judgement.probabilities.capacity() * size_of::<f32>()).sum()
 }
 
 #[cfg(test)]
@@ -108,12 +134,15 @@ mod tests {
 
     use super::*;
     use crate::{
-        call::{self, EndReason, Event, Summary},
+        call::{self, EndReason, Summary},
         decision::{
             self, Rules,
             alert::{Evidence, Reason, Severity, State},
         },
     };
+
+    /// What a call that nobody reads may take by default, as operators are told to count (docs/operating.md).
+    const MOST_BYTES: usize = 128 * 1024;
 
     fn event(leg: usize, sequence: u64) -> Message {
         Message::Event(Event {
@@ -236,6 +265,26 @@ mod tests {
         assert!(told[1].contains("0.75"), "another leg's: {}", told[1]);
         assert!(told[2].contains("Firing") && !told[2].contains("0.75"), "{}", told[2]);
         assert!(told[3].contains("Err(Silence)"), "{}", told[3]);
+    }
+
+    #[test]
+    fn what_waits_is_counted_and_bounded() {
+        let judgement = || decision::Judgement { probabilities: vec![0.125; 8], label: Some(1), confidence: 0.125 };
+        let now = Instant::now();
+        let mut outbox = Outbox::new(1, 240, Counter::noop());
+        let before = outbox.bytes();
+        for sequence in 0..1_000 {
+            let Message::Event(event) = event(0, sequence) else { unreachable!("it is one") };
+            outbox.push(Message::Event(Event { outcome: Ok(judgement()), smoothed: Some(judgement()), ..event }), now);
+        }
+        let full = outbox.bytes();
+        assert_eq!(outbox.event_bytes, 240 * 2 * 8 * 4);
+        assert!(before < full && full <= MOST_BYTES, "{full} bytes");
+        outbox.forget(None);
+        assert_eq!(outbox.event_bytes, 0);
+        outbox.push(event(0, 1_000), now);
+        told(&mut outbox);
+        assert_eq!((outbox.event_bytes, outbox.events), (0, 0));
     }
 
     #[test]

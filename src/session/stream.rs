@@ -283,6 +283,7 @@ impl Session {
                 Told::Closed(reason) => self.closed = Some(reason),
             }
         }
+        self.driver.waits(self.outbox.bytes());
     }
 
     /// Keeps the call, whose stream is gone, and brings it to its end where nobody comes for it.

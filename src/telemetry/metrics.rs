@@ -170,7 +170,7 @@ impl Metrics {
                 &ENCODINGS,
             ),
             legs_bytes: from
-                .gauge(LEGS_BYTES, "Memory that live legs keep of what they heard; windows are counted apart."),
+                .gauge(LEGS_BYTES, "Memory that live legs keep of what they heard and that waits for slow readers; windows are counted apart."),
             load: from.gauge(LOAD, "Windows a second that live legs need, as they were admitted."),
             load_limit: from.gauge(LOAD_LIMIT, "Windows a second beyond which no call is admitted."),
             calls_ended_total: from.counters(CALLS_ENDED, "Calls that ended.", "reason", &END_REASONS),

@@ -6,6 +6,8 @@ use super::*;
 
 /// What a leg may take, as operators are told to count (docs/operating.md).
 const MOST_BYTES: usize = 256 * 1024;
+/// The same of a leg of 44.1 or 48 kHz.
+const MOST_BYTES_OF_STUDIOS: usize = 272 * 1024;
 
 /// 20 ms.
 const CHUNK: usize = RATE as usize / 50;
@@ -41,15 +43,30 @@ fn impulses(samples: usize) -> Vec<u8> {
 #[test]
 fn no_audio_makes_a_leg_take_more_than_it_may() {
     let now = Instant::now();
-    for model in ["cnn-bilstm", "telephone"] {
-        for rate_hz in [8_000, 16_000] {
-            let mut call = call_of(model, Encoding::Linear16, rate_hz, now);
-            let before = call.bytes();
-            // Longer than any window.
-            let most = most(&mut call, &impulses(rate_hz as usize / 50), 50 * 8);
-            assert!(most <= MOST_BYTES, "{model} at {rate_hz} Hz: {most} bytes");
-            assert!(most > before, "{model}: what is heard is counted");
+    // The largest network's front end, at the rates that take the most: the odd one has the longest blocks to resample.
+    for (model, rate_hz, bound) in [
+        ("telephone", 8_000, MOST_BYTES),
+        ("telephone", 48_000, MOST_BYTES),
+        ("cnn-bilstm", 8_000, MOST_BYTES),
+        ("cnn-bilstm", 16_000, MOST_BYTES),
+        ("cnn-bilstm", 32_000, MOST_BYTES),
+        ("cnn-bilstm", 47_975, MOST_BYTES_OF_STUDIOS),
+        ("cnn-bilstm", 48_000, MOST_BYTES_OF_STUDIOS),
+    ] {
+        let mut call = call_of(model, Encoding::Linear16, rate_hz, now);
+        let before = call.bytes();
+        // Longer than any window.
+        let mut most = most(&mut call, &impulses(rate_hz as usize / 50), 50 * 8);
+        // Then in chunks of half a second, a gap before each.
+        let (long, rate_hz) = (impulses(rate_hz as usize / 2), u64::from(rate_hz));
+        for gap in 0..4 {
+            let media_offset_samples = Some(rate_hz * (10 + 2 * gap));
+            call.push(Chunk { data: &long, sequence: None, media_offset_samples }, now);
+            most = most.max(call.bytes());
+            drop(drain(&mut call));
         }
+        assert!(most <= bound, "{model} at {rate_hz} Hz: {most} bytes");
+        assert!(most > before, "{model}: what is heard is counted");
     }
     // It is the ringing that is bounded: there is some.
     let (mut loud, mut ringing) =
