@@ -75,5 +75,7 @@ async fn reload(State(sources): State<Sources>) -> impl IntoResponse {
 }
 
 async fn prometheus(State(sources): State<Sources>) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, PROMETHEUS)], sources.metrics.render() + &process::render())
+    // All values since the last time are counted first, more than an executor has the time for.
+    let page = tokio::task::spawn_blocking(move || sources.metrics.render() + &process::render()).await;
+    page.map(|page| ([(header::CONTENT_TYPE, PROMETHEUS)], page)).map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)
 }
