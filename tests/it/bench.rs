@@ -80,9 +80,15 @@ fn the_limit_is_found_where_calls_are_refused() {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{stderr}");
     let told: serde_json::Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
-    // Never two; and none, where this machine has too much else to do for one call in time.
-    assert!(told["limit_calls"].as_u64().unwrap() <= 1, "{told}\n{stderr}");
-    assert!(stderr.contains("2 calls: 1 admitted, 1 refused"), "{stderr}");
+    // Never two, since one of them is refused; one, unless this machine has too much else to do for it in time, which its steps say.
+    let steps = |of: &str| stderr.lines().filter(|line| line.starts_with(of)).collect::<Vec<_>>();
+    let (of_two, of_one) = (steps("2 calls: 1 admitted, 1 refused"), steps("1 calls: 1 admitted, 0 refused"));
+    assert!(!of_two.is_empty() && of_two.iter().all(|step| step.ends_with("does not hold")), "{stderr}");
+    let held = of_one.iter().any(|step| step.ends_with(": holds"));
+    assert_eq!(told["limit_calls"].as_u64(), Some(u64::from(held)), "{told}\n{stderr}");
+    // One step that holds is enough, and one that does not is tried again.
+    assert_eq!(told["calls"].as_u64(), Some(1), "the report is of the last, or of what held: {told}\n{stderr}");
+    assert!(held || of_one.len() == 2, "{stderr}");
 }
 
 #[test]
@@ -93,6 +99,9 @@ fn a_server_that_is_not_there_is_told() {
     assert!(stderr.contains("undertone serve") && stderr.lines().count() == 1, "{stderr}");
     let output = bench(&["--calls", "1", "--seconds", "1", "--chunk-ms", "2000"]);
     assert_eq!(output.status.code(), Some(2), "a chunk that does not fit");
+    let output = bench(&["--calls", "1", "--seconds", "280", "--ramp", "6", "--find-limit"]);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(2) && stderr.contains("5 minutes at most"), "{stderr}");
 }
 
 #[test]

@@ -7,17 +7,16 @@ use std::{
 };
 
 use super::{
-    load::{self, Options},
+    load::{self, GRACE, Options},
     material::Material,
     progress,
     report::Report,
     target::Target,
 };
+use crate::cli::Usage;
 
 /// In all, whatever is left to be tried.
 const AT_MOST: Duration = Duration::from_secs(300);
-/// What a step takes beside its measured time: the ramp is added.
-const BESIDE: Duration = Duration::from_secs(3);
 /// The search ends when it is as near as this: one part in so many.
 const NEARNESS: usize = 50;
 
@@ -68,19 +67,39 @@ impl Search {
     }
 }
 
+/// Refuses steps of which not even one fits.
+pub(super) fn check(options: &Options) -> Result<(), Usage> {
+    if longest_step(options) <= AT_MOST {
+        return Ok(());
+    }
+    let most = (AT_MOST - GRACE).as_secs();
+    Err(Usage(format!(
+        "a search takes 5 minutes at most; set --seconds and --ramp to {most} s together, better 10, or leave --find-limit out"
+    )))
+}
+
+/// The ramp, the measured time, and the longest that answers are waited for.
+fn longest_step(options: &Options) -> Duration {
+    options.ramp + options.seconds + GRACE
+}
+
 /// Searches, and reports the largest load that held, or, if none did, the last.
 pub(super) async fn find(target: &Target, material: &Arc<Material>, options: &Options) -> anyhow::Result<Report> {
-    let ends = Instant::now() + AT_MOST;
-    let step = options.ramp + options.seconds + BESIDE;
+    let (ends, step) = (Instant::now() + AT_MOST, longest_step(options));
     let mut search = Search::new(options.calls);
     let mut best: Option<Report> = None;
     let mut last = None;
+    let mut most_calls = 0;
     while let Some(calls) = search.next() {
         if last.is_some() && Instant::now() + step > ends {
             progress("the time for the search is over");
             break;
         }
-        let report = load::run(target, material, &Options { calls, ..options.clone() }).await?;
+        let mut report = load::run(target, material, &Options { calls, ..options.clone() }).await?;
+        if calls < most_calls {
+            report.forget_memory();
+        }
+        most_calls = most_calls.max(calls);
         if report.measured_nothing() {
             let seconds = options.seconds.as_secs_f64();
             anyhow::bail!("nothing was scored within a step of {seconds} s; set --seconds higher, to 5 or more");

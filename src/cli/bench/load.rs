@@ -25,7 +25,7 @@ use super::{
 use crate::cli::client;
 
 /// After the last chunk: how long a call may take to get its summary.
-const GRACE: Duration = Duration::from_secs(15);
+pub(super) const GRACE: Duration = Duration::from_secs(15);
 /// Between connecting and the first call.
 const LEAD: Duration = Duration::from_millis(100);
 /// In what pieces of time arriving windows are counted.

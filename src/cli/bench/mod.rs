@@ -59,8 +59,8 @@ pub(crate) struct Args {
     /// How long it takes until all calls are there, 0 to 3600
     #[arg(long, value_name = "S", default_value = "1", value_parser = pause)]
     ramp: Duration,
-    /// Times real time
-    #[arg(long, value_name = "N", default_value = "1", value_parser = client::speed)]
+    /// Times real time, 0.01 to 1000
+    #[arg(long, value_name = "N", default_value = "1", value_parser = speed)]
     speed: f64,
     /// Seconds between two decisions, 0.25 to 5 [default: the server's]
     #[arg(long, value_name = "S", value_parser = stride)]
@@ -93,6 +93,9 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     };
     if chunk > seconds.mul_f64(args.speed) {
         return Err(Usage(format!("a chunk of {chunk:?} does not fit in {seconds:?}; set --chunk-ms lower")).into());
+    }
+    if args.find_limit {
+        limit::check(&options)?;
     }
     super::block_on(async {
         let target = match to {
@@ -154,6 +157,14 @@ fn seconds(text: &str) -> Result<Duration, String> {
     pause(text).and_then(|pause| if pause.is_zero() { Err("expected more than 0".to_owned()) } else { Ok(pause) })
 }
 
+/// Times real time: far beyond it a call would be over before its first answer, far below it one never ends.
+fn speed(text: &str) -> Result<f64, String> {
+    client::speed(text)
+        .ok()
+        .filter(|speed| (0.01..=1000.0).contains(speed))
+        .ok_or_else(|| "expected 0.01 to 1000, such as 1 or 8".to_owned())
+}
+
 /// What the API takes for a stride, in seconds.
 fn stride(text: &str) -> Result<Duration, String> {
     match text.parse::<f64>() {
@@ -193,6 +204,18 @@ mod tests {
         }
         for text in ["https://127.0.0.1:9600", "localhost", "127.0.0.1:9600/other"] {
             assert!(admin(text).unwrap_err().contains("127.0.0.1:9600"), "{text}");
+        }
+    }
+
+    #[test]
+    fn no_load_lasts_for_ever() {
+        assert_eq!((speed("0.01").unwrap(), speed("1000").unwrap()), (0.01, 1000.0));
+        for text in ["0", "0.001", "1001", "-1", "inf", "nan", ""] {
+            assert!(speed(text).unwrap_err().contains("0.01 to 1000"), "{text}");
+        }
+        assert_eq!((seconds("3600").unwrap(), pause("0").unwrap()), (Duration::from_secs(3600), Duration::ZERO));
+        for text in ["0", "3601", "-1", "inf", "nan", ""] {
+            assert!(seconds(text).is_err(), "{text}");
         }
     }
 

@@ -93,6 +93,11 @@ impl Report {
         }
     }
 
+    /// What a server holds after a larger load says nothing of this one.
+    pub(super) fn forget_memory(&mut self) {
+        self.server_bytes_per_call = None;
+    }
+
     /// Whether the server carried this load: every call taken and answered, nothing given up, in time.
     pub(super) fn holds(&self) -> bool {
         let whole = self.refused == 0 && self.shed == 0 && self.errors == 0 && self.out_of_order == 0;

@@ -20,6 +20,8 @@ use undertone::{
 
 /// Longer than a page of metrics takes, even of a server that has far too much to do.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// How long a server of one's own may take until it serves: TensorRT builds a network's engines for minutes.
+const START: Duration = Duration::from_secs(600);
 /// How long a server of one's own may drain.
 const DRAIN: Duration = Duration::from_secs(25);
 
@@ -76,7 +78,9 @@ impl Target {
             let mut line = String::new();
             BufReader::new(output).read_line(&mut line).map(|_| line)
         });
-        let line = line.await?.context("cannot read from the server")?;
+        // Given up, it is killed, which ends its output and so the reading.
+        let line = timeout(START, line).await.with_context(|| format!("the server does not serve after {START:?}"))?;
+        let line = line?.context("cannot read from the server")?;
         let ready: serde_json::Value = serde_json::from_str(&line)
             .map_err(|_| anyhow::anyhow!("the server did not start; what kept it stands above"))?;
         let address = |name: &str| ready[name].as_str().map(str::to_owned).context("the server told no address");
