@@ -51,6 +51,8 @@ fn configs() -> Vec<(AnalyzeConfig, &'static str)> {
         (changed(|config| config.tags = (0..17).map(|n| (n.to_string(), String::new())).collect()), "config.tags"),
         (changed(|config| config.tags = [(String::new(), String::new())].into()), "config.tags, a key"),
         (changed(|config| config.tags = [("k".repeat(65), String::new())].into()), "config.tags, a key"),
+        (changed(|config| config.tags = [("+49 30 1234567".to_owned(), String::new())].into()), "config.tags, a key"),
+        (changed(|config| config.language = Some("l".repeat(36))), "config.language"),
         (changed(|config| config.tags = [("k".to_owned(), "v".repeat(257))].into()), "config.tags, a value"),
         (changed(|config| config.notice = Some(Notice { given_at: None, ..notice() })), "config.notice.given_at"),
         (changed(|config| config.notice = Some(Notice { method: String::new(), ..notice() })), "config.notice.method"),

@@ -25,6 +25,8 @@ pub(super) const MAX_TAGS: usize = 16;
 const MAX_TAG_KEY: usize = 64;
 const MAX_TAG_VALUE: usize = 256;
 const MAX_METHOD: usize = 64;
+/// What RFC 5646 (4.4.1) has everybody take.
+const MAX_LANGUAGE: usize = 35;
 
 /// What a call asks for.
 pub(in crate::server) fn call(config: proto::AnalyzeConfig) -> Result<Request, Problem> {
@@ -33,6 +35,7 @@ pub(in crate::server) fn call(config: proto::AnalyzeConfig) -> Result<Request, P
     identifier("config.call_id", &config.call_id, MAX_CALL_ID)?;
     let (encoding, sample_rate_hz, channels) = format("config.audio", config.audio.as_ref())?;
     tags("config.tags", &config.tags)?;
+    length("config.language", config.language.as_deref().unwrap_or_default(), 0..=MAX_LANGUAGE)?;
     let stride = stride(config.stride)?;
     Ok(Request {
         legs: legs(&config.legs, channels)?,
@@ -244,6 +247,7 @@ pub(super) fn tags(field: &str, tags: &HashMap<String, String>) -> Result<(), Pr
     }
     for (key, value) in tags {
         length(&format!("{field}, a key"), key, 1..=MAX_TAG_KEY)?;
+        pseudonymous(&format!("{field}, a key"), key)?;
         length(&format!("{field}, a value"), value, 0..=MAX_TAG_VALUE)?;
         pseudonymous(&format!("{field}, a value"), value)?;
     }
