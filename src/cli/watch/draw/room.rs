@@ -38,7 +38,7 @@ impl Room {
         // A title, the heads of the columns, and a row.
         let least = border + 2;
         let foot = lines(wanted.foot).min(size.1);
-        let head = u16::from(size.1 - foot >= least + 1);
+        let head = u16::from(size.1 - foot > least);
         let mut left = size.1 - foot - head;
         let mut take = |lines: u16| {
             let taken = lines.min(left);
