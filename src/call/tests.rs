@@ -65,6 +65,7 @@ fn manifest() -> Arc<Manifest> {
             seed: 0,
             epochs: 0,
             teachers: vec![],
+            gpu: None,
         },
         metrics: BTreeMap::new(),
         standardization: Standardization { mean: vec![0.0; values], deviation: vec![1.0; values] },

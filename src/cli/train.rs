@@ -46,7 +46,7 @@ pub(crate) struct Args {
     /// Go on from the checkpoint in the output folder.
     #[arg(long)]
     resume: bool,
-    /// What computes.
+    /// What computes the networks. A GPU that cannot be had is an error: the CPU never takes its place.
     #[arg(long, value_enum, default_value_t = Device::Cpu)]
     device: Device,
     /// Which lines a model is for [default: both]; telephone is for the telephone
@@ -94,6 +94,8 @@ enum Recipe {
 enum Device {
     /// This machine's processor.
     Cpu,
+    /// Its GPU, by Vulkan or Metal; not for forest, telephone and gate. Needs a build with --features train-gpu.
+    Gpu,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -153,7 +155,6 @@ mod with_trainer {
     use super::{super::print, Args, Bandwidth, Device, Recipe, Windows};
 
     pub(crate) fn run(args: Args) -> anyhow::Result<()> {
-        let Device::Cpu = args.device;
         if args.recipe == Recipe::Telephone && (args.bandwidth.is_some() || args.windows.is_some()) {
             anyhow::bail!(
                 "--bandwidth and --windows are options of the recipes on the thesis's frames: leave them out for telephone"
@@ -190,6 +191,7 @@ mod with_trainer {
             teachers: args.teacher,
             width: args.width.map(|width| width as usize),
             votes: args.votes,
+            device: if args.device == Device::Gpu { train::Device::Gpu } else { train::Device::Cpu },
             lines: match args.bandwidth.unwrap_or(Bandwidth::Both) {
                 Bandwidth::Wide => Lines::Wide,
                 Bandwidth::Telephone => Lines::Telephone,
@@ -226,6 +228,9 @@ mod with_trainer {
 
     /// Trains the gate; what it makes is compiled in, so there is no model to serve.
     fn gate(args: Args) -> anyhow::Result<()> {
+        if args.device == Device::Gpu {
+            anyhow::bail!("recipe gate is trained by code of its own, which runs on the CPU: leave --device out");
+        }
         if args.folds.is_some() || args.resume || args.bandwidth.is_some() || args.windows.is_some() {
             anyhow::bail!("--folds, --resume, --bandwidth and --windows are no options of gate: leave them out");
         }

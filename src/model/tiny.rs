@@ -93,6 +93,7 @@ pub(crate) fn manifest(network: &[u8]) -> Manifest {
             seed: 0,
             epochs: 0,
             teachers: vec![],
+            gpu: None,
         },
         metrics: BTreeMap::new(),
         standardization: Standardization { mean: vec![0.0; VALUES], deviation: vec![1.0; VALUES] },

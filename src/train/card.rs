@@ -49,7 +49,7 @@ fn sections(card: &mut String, facts: &Facts<'_>) -> std::fmt::Result {
     writeln!(
         card,
         "Trained on {} clips of {} actors, judged and calibrated by {} clips of {} others; no voice is on both sides. Clips \
-         published under two labels, or silent, are left out ({} in all). It saw {}. Seed {}, weights of epoch {}.\n",
+         published under two labels, or silent, are left out ({} in all). It saw {}. Seed {}, weights of epoch {}, trained on {}.\n",
         sides.train_clips,
         manifest.training.train_actors.len(),
         sides.valid_clips,
@@ -58,6 +58,7 @@ fn sections(card: &mut String, facts: &Facts<'_>) -> std::fmt::Result {
         sketch.saw,
         manifest.training.seed,
         manifest.training.epochs,
+        manifest.training.gpu.as_deref().unwrap_or("the CPU"),
     )?;
     if !manifest.training.teachers.is_empty() {
         writeln!(

@@ -1,5 +1,7 @@
 //! Recipe `cldnn`: convolutions, an LSTM and dense layers in a row (Sainath et al., 2015) on MFCCs, with augmentation.
 
+use burn::tensor::Device;
+
 use super::{
     recurrent::Cell,
     stack::{Layer, Stack, Stacks, View},
@@ -18,9 +20,9 @@ const WIDTH: usize = 64;
 const DROPOUT: f32 = 0.3;
 
 /// What tells it from the other recipes on the same frames.
-pub(super) fn plan() -> Plan {
+pub(super) fn plan(device: Device) -> Plan {
     Plan {
-        network: Box::new(network()),
+        network: Box::new(network(device)),
         altered: true,
         name: "cldnn",
         description: "Six acted emotions in English speech: MFCCs through convolutions, an LSTM and dense layers",
@@ -29,7 +31,7 @@ pub(super) fn plan() -> Plan {
 }
 
 /// The network.
-pub(super) fn network() -> Stacks {
+pub(super) fn network(device: Device) -> Stacks {
     let mut layers = Vec::new();
     for (from, frames) in [(MFCC, 5), (WIDTH, 3)] {
         layers.extend([
@@ -48,5 +50,5 @@ pub(super) fn network() -> Stacks {
         Layer::Dropout(DROPOUT),
         Layer::Dense { from: WIDTH, to: LABELS.len() },
     ]);
-    Stacks::new("cldnn", VALUES, vec![Stack { name: "cldnn", values: 0..MFCC, view: View::Channels, layers }])
+    Stacks::new(device, "cldnn", VALUES, vec![Stack { name: "cldnn", values: 0..MFCC, view: View::Channels, layers }])
 }

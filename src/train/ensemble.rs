@@ -1,6 +1,8 @@
 //! Recipe `ensemble`: a 1-D convolutional network, an LSTM and a GRU on the same frames, each trained on its own loss over the same
 //! windows, with augmentation; their probabilities are averaged.
 
+use burn::tensor::Device;
+
 use super::{
     recurrent::Cell,
     stack::{Layer, Stack, Stacks, View},
@@ -18,9 +20,9 @@ const JOINED: usize = 4;
 const DROPOUT: f32 = 0.3;
 
 /// What tells it from the other recipes on the same frames.
-pub(super) fn plan() -> Plan {
+pub(super) fn plan(device: Device) -> Plan {
     Plan {
-        network: Box::new(network()),
+        network: Box::new(network(device)),
         altered: true,
         name: "ensemble",
         description: "Six acted emotions in English speech: MFCC, chroma and mel frames through a 1-D CNN, an LSTM and a GRU, averaged",
@@ -30,7 +32,7 @@ pub(super) fn plan() -> Plan {
 }
 
 /// The network.
-pub(super) fn network() -> Stacks {
+pub(super) fn network(device: Device) -> Stacks {
     let mut layers = Vec::new();
     for (from, stride) in [(VALUES, 2), (WIDTH, 1)] {
         layers.extend([
@@ -54,5 +56,5 @@ pub(super) fn network() -> Stacks {
     let recurrent = |cell| vec![Layer::Pool([JOINED, 1]), Layer::Recurrent { cell, from: VALUES, units: WIDTH }];
     let members =
         vec![member("cnn", layers), member("lstm", recurrent(Cell::Lstm)), member("gru", recurrent(Cell::Gru))];
-    Stacks::new("ensemble", VALUES, members)
+    Stacks::new(device, "ensemble", VALUES, members)
 }

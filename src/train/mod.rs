@@ -22,6 +22,7 @@ mod checkpoint;
 mod cldnn;
 mod clips;
 mod cnn_bilstm;
+mod device;
 mod ensemble;
 mod export;
 mod fit;
@@ -43,6 +44,7 @@ mod tensors;
 mod tests;
 mod thesis;
 
+pub use device::Device;
 pub use fit::Epoch;
 pub use folds::{CrossValidation, Folds, cross_validate};
 pub use recipe::Recipe;
@@ -60,6 +62,7 @@ use crate::{
 };
 use cache::Cache;
 use clips::Heard;
+use device::Found;
 use network::Spec;
 use recipe::{Course, Sketch};
 use sides::Sides;
@@ -113,6 +116,8 @@ pub struct Options {
     pub width: Option<usize>,
     /// Part of each target of `telephone` that listeners' votes decide, from 0 to below 1.
     pub votes: f32,
+    /// What computes; recipes with kernels of their own have the CPU alone.
+    pub device: Device,
     /// Which lines.
     pub lines: Lines,
     /// Which windows.
@@ -170,6 +175,7 @@ pub(in crate::train) struct Work<'a> {
     corpus: Corpus,
     split: Split,
     cache: Cache,
+    device: Found,
     stop: &'a AtomicBool,
 }
 
@@ -177,8 +183,12 @@ pub(in crate::train) struct Work<'a> {
 ///
 /// # Errors
 /// Data that cannot be trained on, an actor on both sides, a checkpoint that does not fit, a disk that cannot be written, ONNX Runtime
-/// missing, an export that does not agree with the trainer, and `stop`.
+/// missing, an export that does not agree with the trainer, a device that cannot be had or does not compute the recipe, and `stop`.
 pub fn run(options: &Options, stop: &AtomicBool, tell: &(dyn Fn(Event<'_>) + Sync)) -> anyhow::Result<Trained> {
+    let device = options.device.find(options.recipe)?;
+    if let Some(gpu) = &device.gpu {
+        tell(Event::Note(format!("trains on {gpu}")));
+    }
     // Whatever would fail at the end fails before hours of work.
     let runtime = Runtime::load(None).context("ONNX Runtime checks the exported model")?;
     fs::create_dir_all(&options.out).with_context(|| format!("cannot make the folder {}", options.out.display()))?;
@@ -189,7 +199,7 @@ pub fn run(options: &Options, stop: &AtomicBool, tell: &(dyn Fn(Event<'_>) + Syn
         return Err(crate::corpus::Error::Shared(shared.clone()).into());
     }
     let cache = Cache::new(options.cache.as_deref());
-    options.recipe.train(&Work { options, runtime, corpus, split, cache, stop }, tell)
+    options.recipe.train(&Work { options, runtime, corpus, split, cache, device, stop }, tell)
 }
 
 impl Work<'_> {
@@ -258,8 +268,10 @@ impl Work<'_> {
     /// All that decides what an epoch does; a run with another may not be gone on with.
     fn identity(&self, course: &dyn Course, sides: &Sides) -> String {
         let Options { recipe, seed, .. } = self.options;
+        // What a GPU sums up differs in its last bits, and the manifest names one device.
+        let on = self.device.gpu.as_ref().map(|gpu| format!(", on {gpu}")).unwrap_or_default();
         format!(
-            "{}, {}, seed {seed}, training on {} actors, {} clips {}, validating with {} actors, {} clips {}",
+            "{}, {}{on}, seed {seed}, training on {} actors, {} clips {}, validating with {} actors, {} clips {}",
             recipe.name(),
             course.identity(),
             self.split.train.len(),
@@ -329,6 +341,7 @@ impl Work<'_> {
             seed: self.options.seed,
             epochs,
             teachers: Vec::new(),
+            gpu: self.device.gpu.clone(),
         }
     }
 }

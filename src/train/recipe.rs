@@ -133,12 +133,13 @@ impl Recipe {
 
     /// Reads the data and trains.
     pub(super) fn train(self, work: &Work<'_>, tell: &(dyn Fn(Event<'_>) + Sync)) -> anyhow::Result<Trained> {
+        let device = work.device.burn.clone();
         match self {
             Self::Forest => forest::train(work, tell),
-            Self::CnnBilstm => thesis::train(cnn_bilstm::plan(), work, tell),
-            Self::SpectrogramCnn => thesis::train(spectrogram_cnn::plan(), work, tell),
-            Self::Cldnn => thesis::train(cldnn::plan(), work, tell),
-            Self::Ensemble => thesis::train(ensemble::plan(), work, tell),
+            Self::CnnBilstm => thesis::train(cnn_bilstm::plan(device), work, tell),
+            Self::SpectrogramCnn => thesis::train(spectrogram_cnn::plan(device), work, tell),
+            Self::Cldnn => thesis::train(cldnn::plan(device), work, tell),
+            Self::Ensemble => thesis::train(ensemble::plan(device), work, tell),
             Self::Telephone => telephone::train(work, tell),
         }
     }

@@ -3,6 +3,8 @@
 //! The picture is the mel part of the thesis's frames. The first convolution sees 7 by 7 values and goes on by 4 in both directions: at
 //! full resolution it would cost more than all others together.
 
+use burn::tensor::Device;
+
 use super::{
     stack::{Layer, Stack, Stacks, View},
     thesis::Plan,
@@ -24,9 +26,9 @@ const DENSE: usize = 64;
 const DROPOUT: f32 = 0.3;
 
 /// What tells it from the other recipes on the same frames.
-pub(super) fn plan() -> Plan {
+pub(super) fn plan(device: Device) -> Plan {
     Plan {
-        network: Box::new(network()),
+        network: Box::new(network(device)),
         altered: false,
         name: "spectrogram-cnn",
         description: "Six acted emotions in English speech: the mel spectrogram through a small 2-D convolutional network",
@@ -35,7 +37,7 @@ pub(super) fn plan() -> Plan {
 }
 
 /// The network.
-pub(super) fn network() -> Stacks {
+pub(super) fn network(device: Device) -> Stacks {
     let mut layers = vec![
         Layer::Conv { from: 1, to: CHANNELS[0], kernel: [7, 7], stride: [4, 4] },
         Layer::Norm(CHANNELS[0]),
@@ -55,5 +57,5 @@ pub(super) fn network() -> Stacks {
         Layer::Dense { from: DENSE, to: LABELS.len() },
     ]);
     let values = MEL_AT..CROSSINGS_AT;
-    Stacks::new("spectrogram-cnn", VALUES, vec![Stack { name: "cnn", values, view: View::Image, layers }])
+    Stacks::new(device, "spectrogram-cnn", VALUES, vec![Stack { name: "cnn", values, view: View::Image, layers }])
 }

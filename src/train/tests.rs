@@ -11,6 +11,8 @@ use std::{
 
 use safetensors::SafeTensors;
 
+#[cfg(feature = "train-gpu")]
+mod gpu;
 mod systems;
 
 use super::{
@@ -49,6 +51,7 @@ fn options(data: &Path, out: &Path, epochs: u32) -> Options {
         teachers: vec![],
         width: None,
         votes: 0.0,
+        device: super::Device::Cpu,
         lines: Lines::Both,
         windows: Windows::Served,
         cache: None,

@@ -4,6 +4,8 @@ mod graph;
 mod net;
 mod parameters;
 
+use burn::tensor::Device;
+
 use super::thesis::Plan;
 use net::CnnBilstm;
 
@@ -11,9 +13,9 @@ use net::CnnBilstm;
 pub(super) const EPOCHS: u32 = 20;
 
 /// What tells it from the other recipes on the same frames.
-pub(super) fn plan() -> Plan {
+pub(super) fn plan(device: Device) -> Plan {
     Plan {
-        network: Box::new(CnnBilstm),
+        network: Box::new(CnnBilstm(device)),
         altered: false,
         name: "cnn-bilstm",
         description: "Six acted emotions in English speech: MFCC, chroma and mel frames through a small CNN-BiLSTM",

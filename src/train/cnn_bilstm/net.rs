@@ -34,9 +34,9 @@ const DECAY: f32 = 1e-5;
 /// Frames that pooling joins.
 const POOL: usize = 2;
 
-/// The thesis's network.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct CnnBilstm;
+/// The thesis's network, on a device.
+#[derive(Debug, Clone)]
+pub(super) struct CnnBilstm(pub(super) Device);
 
 impl Network for CnnBilstm {
     fn specs(&self) -> &[Spec] {
@@ -48,11 +48,11 @@ impl Network for CnnBilstm {
     }
 
     fn logits(&self, parameters: &Parameters, batch: &Batch) -> Vec<f32> {
-        logits(parameters, batch)
+        logits(parameters, batch, &self.0)
     }
 
     fn step(&self, parameters: &mut Parameters, batch: &Batch, random: &mut ChaCha8Rng) -> Step {
-        step(parameters, batch, random)
+        step(parameters, batch, random, &self.0)
     }
 
     fn penalty(&self, parameters: &Parameters) -> f64 {
@@ -70,11 +70,10 @@ fn steps(frames: usize) -> usize {
 }
 
 /// Logits `[window, label]`, without dropout and by the running statistics.
-fn logits(parameters: &Parameters, batch: &Batch) -> Vec<f32> {
-    let device = Device::flex();
+fn logits(parameters: &Parameters, batch: &Batch, device: &Device) -> Vec<f32> {
     let count = batch.labels.len();
-    let hidden = relu(convolution(parameters, batch, &device, false).0);
-    let tensor = |name| flat(parameters, name, &device);
+    let hidden = relu(convolution(parameters, batch, device, false).0);
+    let tensor = |name| flat(parameters, name, device);
     let normed = module::batch_norm(
         hidden,
         tensor(Name::NormScale),
@@ -86,8 +85,8 @@ fn logits(parameters: &Parameters, batch: &Batch) -> Vec<f32> {
     let pooled = sequence(&values(module::max_pool1d(normed, MaxPoolOptions::new([POOL]))), count, steps(batch.frames));
     let (states, _) = both_ways(parameters, &pooled, count);
     let states =
-        Tensor::<2>::from_data(TensorData::new(states.into_raw_vec_and_offset().0, [count, 2 * UNITS]), &device);
-    let weights = Dense::new(parameters, &device, false);
+        Tensor::<2>::from_data(TensorData::new(states.into_raw_vec_and_offset().0, [count, 2 * UNITS]), device);
+    let weights = Dense::new(parameters, device, false);
     values(weights.output(relu(weights.hidden(states))))
 }
 
@@ -99,8 +98,8 @@ fn decay(parameters: &Parameters) -> f64 {
 }
 
 /// Loss and gradients of one batch; moves the running statistics.
-fn step(parameters: &mut Parameters, batch: &Batch, random: &mut ChaCha8Rng) -> Step {
-    let device = Device::flex().autodiff();
+fn step(parameters: &mut Parameters, batch: &Batch, random: &mut ChaCha8Rng, device: &Device) -> Step {
+    let device = device.clone().autodiff();
     let (count, steps) = (batch.labels.len(), steps(batch.frames));
     let mut gradients = Parameters::zeros(&SPECS);
 
@@ -317,7 +316,8 @@ mod tests {
         let parameters = parameters::initial(&mut random);
         let batch = batch(6, 1);
         // The same generator every time, so the same dropout.
-        let loss = |parameters: &Parameters| step(&mut parameters.clone(), &batch, &mut random.clone());
+        let loss =
+            |parameters: &Parameters| step(&mut parameters.clone(), &batch, &mut random.clone(), &Device::flex());
         let gradients = loss(&parameters).gradients;
         for (place, (spec, gradients)) in
             SPECS.iter().zip(&gradients.0).enumerate().filter(|(_, (spec, _))| spec.trainable)
@@ -344,7 +344,7 @@ mod tests {
         let batch = batch(12, 2);
         let losses: Vec<f64> = (0..40)
             .map(|_| {
-                let step = step(&mut parameters, &batch, &mut random);
+                let step = step(&mut parameters, &batch, &mut random, &Device::flex());
                 nadam.step(&SPECS, &mut parameters, &step.gradients, Pace::at(5e-3));
                 step.loss
             })

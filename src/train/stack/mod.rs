@@ -6,6 +6,7 @@
 
 use std::{borrow::Cow, ops::Range};
 
+use burn::tensor::Device;
 use rand_chacha::ChaCha8Rng;
 
 mod graph;
@@ -91,6 +92,7 @@ pub(super) struct Stack {
 /// A network of stacks.
 #[derive(Debug)]
 pub(super) struct Stacks {
+    device: Device,
     name: &'static str,
     /// Values of a frame, whichever are looked at.
     values: usize,
@@ -100,8 +102,8 @@ pub(super) struct Stacks {
 }
 
 impl Stacks {
-    /// Of frames of so many values.
-    pub(super) fn new(name: &'static str, values: usize, stacks: Vec<Stack>) -> Self {
+    /// On a device, of frames of so many values.
+    pub(super) fn new(device: Device, name: &'static str, values: usize, stacks: Vec<Stack>) -> Self {
         let mut specs = Vec::new();
         let stacks = stacks
             .into_iter()
@@ -111,7 +113,7 @@ impl Stacks {
                 (stack, place)
             })
             .collect();
-        Self { name, values, stacks, specs }
+        Self { device, name, values, stacks, specs }
     }
 
     /// The logarithm of the mean probability; of one stack its logits.
@@ -146,7 +148,7 @@ impl Network for Stacks {
     }
 
     fn logits(&self, parameters: &Parameters, batch: &Batch) -> Vec<f32> {
-        let one = |(stack, place): &(Stack, usize)| stack.logits(&parameters.0[*place..], batch);
+        let one = |(stack, place): &(Stack, usize)| stack.logits(&parameters.0[*place..], batch, &self.device);
         Self::together(self.stacks.iter().map(one).collect())
     }
 
@@ -158,7 +160,7 @@ impl Network for Stacks {
             let own = stack.len();
             let (parameters, gradients) =
                 (&mut parameters.0[*place..*place + own], &mut gradients.0[*place..*place + own]);
-            let (member, logits) = stack.step(parameters, gradients, batch, part, random);
+            let (member, logits) = stack.step(parameters, gradients, batch, part, random, &self.device);
             loss += member;
             members.push(logits);
         }

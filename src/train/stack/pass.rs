@@ -49,16 +49,15 @@ struct Shape {
 
 impl Stack {
     /// Logits `[window, label]`, without dropout and by the running statistics.
-    pub(super) fn logits(&self, parameters: &[Vec<f32>], batch: &Batch) -> Vec<f32> {
-        let device = Device::flex();
-        let leaves: Vec<Tensor<1>> = parameters[..self.len()].iter().map(|values| flat(values, &device)).collect();
-        let mut x = self.see(batch, &device);
+    pub(super) fn logits(&self, parameters: &[Vec<f32>], batch: &Batch, device: &Device) -> Vec<f32> {
+        let leaves: Vec<Tensor<1>> = parameters[..self.len()].iter().map(|values| flat(values, device)).collect();
+        let mut x = self.see(batch, device);
         let mut place = 0;
         for layer in &self.layers {
             x = if let Layer::Recurrent { cell, from, units } = *layer {
                 let shape = Shape { cell, from, units };
                 let (state, _) = cell.forward(shape.weights(&parameters[place..]), &sequence(x), batch.labels.len());
-                states(state, &device)
+                states(state, device)
             } else {
                 layer.forward(x, &leaves[place..], None)
             };
@@ -75,8 +74,9 @@ impl Stack {
         batch: &Batch,
         part: f32,
         random: &mut ChaCha8Rng,
+        device: &Device,
     ) -> (f64, Vec<f32>) {
-        let device = Device::flex().autodiff();
+        let device = device.clone().autodiff();
         let count = batch.labels.len();
         let leaves: Vec<Tensor<1>> = parameters.iter().map(|values| flat(values, &device).require_grad()).collect();
         let mut walks = Vec::new();

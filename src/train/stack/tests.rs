@@ -11,7 +11,7 @@ use crate::train::{
 const VALUES: usize = 154;
 
 fn networks() -> [Stacks; 3] {
-    [spectrogram_cnn::network(), cldnn::network(), ensemble::network()]
+    [spectrogram_cnn::network, cldnn::network, ensemble::network].map(|network| network(Device::flex()))
 }
 
 /// Short windows of noise whose loudness tells the label.
