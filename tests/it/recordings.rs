@@ -34,11 +34,11 @@ async fn classify(harness: &Harness, seconds: f32) -> Result<Response<ClassifyRe
     harness.client.clone().classify(recording(seconds)).await
 }
 
-fn flood(harness: &Harness, recordings: usize) -> JoinSet<Result<Response<ClassifyResponse>, Status>> {
+fn flood(harness: &Harness, recordings: usize, seconds: f32) -> JoinSet<Result<Response<ClassifyResponse>, Status>> {
     let mut flood = JoinSet::new();
     for _ in 0..recordings {
         let mut client = harness.client.clone();
-        flood.spawn(async move { client.classify(recording(60.0)).await });
+        flood.spawn(async move { client.classify(recording(seconds)).await });
     }
     flood
 }
@@ -68,11 +68,11 @@ fn refused(status: &Status, says: &str) {
 async fn a_flood_of_recordings_sheds_and_delays_no_window_of_a_call() {
     let mut config = config();
     (config.inference.threads, config.inference.max_batch) = (Some(1), Some(8));
-    // Less than a minute of one recording.
+    // Less than two of the recordings have.
     config.inference.queue_capacity = Some(48);
     let gate = Gate::default();
     let harness = gate.serve(&config).await;
-    let mut flood = flood(&harness, 24);
+    let mut flood = flood(&harness, 24, 20.0);
     // What is beyond the four places is refused, so that all the others are in work.
     for _ in 0..20 {
         refused(&flood.join_next().await.unwrap().unwrap().unwrap_err(), "4 classifications");
@@ -88,7 +88,7 @@ async fn a_flood_of_recordings_sheds_and_delays_no_window_of_a_call() {
     let summary = closed.summaries(EndReason::Completed)[0];
     assert!(summary.shed_windows == 0 && summary.scored_windows >= 11, "{summary:?}");
     while let Some(heard) = flood.join_next().await {
-        assert!(heard.unwrap().unwrap().into_inner().windows >= 115);
+        assert!(heard.unwrap().unwrap().into_inner().windows >= 35);
     }
     assert_eq!(windows(&harness, "shed"), 0);
     harness.stop().await;
@@ -100,7 +100,7 @@ async fn recordings_take_the_room_that_calls_leave() {
     config.session.max_windows_per_second = Some(5);
     let gate = Gate::default();
     let harness = gate.serve(&config).await;
-    let mut first = flood(&harness, 1);
+    let mut first = flood(&harness, 1, 20.0);
     eventually!(waiting(&harness) >= 1, true);
     // One weighs as a call of two windows a second; it takes none of them from a call.
     let second = admitted(&harness, customer("two")).await;
@@ -130,8 +130,9 @@ async fn a_reload_makes_no_second_places() {
     let flags = Flags { listen: Some(of_test.listen), admin: Some(of_test.admin), ..Flags::default() };
     let source = Source::new(Some(file.clone()), flags, vec![tiny()]);
     let harness = Harness::of(Server::launch_from(&source.read().unwrap(), source).await.unwrap()).await;
-    let mut first = flood(&harness, 1);
-    eventually!(classify(&harness, 0.1).await.is_err(), true);
+    let mut first = flood(&harness, 1, 60.0);
+    eventually!(windows(&harness, "scored") >= 1, true);
+    refused(&classify(&harness, 0.1).await.unwrap_err(), "1 classifications");
     fs::write(&file, told("max_legs = 9\n")).unwrap();
     harness.server.reload(Trigger::Admin).await.unwrap();
     refused(&classify(&harness, 0.1).await.unwrap_err(), "1 classifications");
