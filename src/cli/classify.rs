@@ -32,7 +32,7 @@ pub(crate) struct Args {
     /// WAV or FLAC files; the channels of a stereo file are mixed.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Folder with the model [default: models/telephone, here or beside the program]
+    /// Folder with the model [default: models/telephone, here, beside the program or in its checkout]
     #[arg(long, value_name = "DIR")]
     model: Option<PathBuf>,
     /// What runs the model.
@@ -71,7 +71,7 @@ struct Listener {
 /// Runs the command. A file that cannot be read is told and left out; the others are done all the same.
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let Args { files, model, provider, json, scores } = args;
-    let mut listener = Listener::new(&super::model_dir(model)?, provider, scores.as_deref())?;
+    let mut listener = Listener::new(&super::told_model_dir(model)?, provider, scores.as_deref())?;
     let bar = progress(files.len());
     let mut heard = Vec::new();
     let mut failed = 0;

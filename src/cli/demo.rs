@@ -24,7 +24,7 @@ use undertone::{
 
 use super::{
     client::{self, Audio, Options, Playing, Role},
-    model_dir, print, text,
+    print, text, told_model_dir,
 };
 
 /// The call.
@@ -52,7 +52,7 @@ pub(crate) struct Args {
     /// Times real time
     #[arg(long, value_name = "N", default_value = "4", value_parser = client::speed)]
     speed: f64,
-    /// Folder with the model [default: models/telephone, here or beside the program]
+    /// Folder with the model [default: models/telephone, here, beside the program or in its checkout]
     #[arg(long, value_name = "DIR")]
     model: Option<PathBuf>,
 }
@@ -79,7 +79,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let config = Config {
         listen: ([127, 0, 0, 1], 0).into(),
         admin: ([127, 0, 0, 1], 0).into(),
-        models: vec![model_dir(args.model)?],
+        models: vec![told_model_dir(args.model)?],
         ..Config::default()
     };
     super::block_on(async {

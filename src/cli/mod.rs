@@ -15,6 +15,7 @@ use std::{
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
+use undertone::model::checkout;
 
 mod bench;
 mod call;
@@ -116,18 +117,37 @@ fn complain(error: &anyhow::Error) {
     let _ = writeln!(io::stderr(), "undertone: {}", one_line(error));
 }
 
-/// The folder of the model to use: the one that was named, or else the shipped one: below the working folder, beside the program,
-/// or above it, as in a checkout.
+/// The folder of the model to use: the one that was named, or else the shipped one.
 fn model_dir(named: Option<PathBuf>) -> anyhow::Result<PathBuf> {
     if let Some(dir) = named {
         return Ok(dir);
     }
     let program = env::current_exe().ok().and_then(|path| path.canonicalize().ok());
-    let beside = program.iter().flat_map(|path| path.ancestors().skip(1));
-    let mut places = std::iter::once(Path::new("")).chain(beside).map(|folder| folder.join(DEFAULT_MODEL));
-    places.find(|dir| dir.join("manifest.toml").is_file()).ok_or_else(|| {
-        anyhow::anyhow!("there is no {DEFAULT_MODEL} here or beside the program: name a model's folder with --model")
-    })
+    let mut places = default_models(program.as_deref()).into_iter();
+    let dir = places.find(|dir| dir.join("manifest.toml").is_file()).ok_or_else(|| {
+        anyhow::anyhow!(
+            "there is no {DEFAULT_MODEL} here, beside the program or in its checkout: name a model's folder with --model"
+        )
+    })?;
+    Ok(dir)
+}
+
+/// The same, and says which one it is where nobody named it and it is not in the working folder.
+fn told_model_dir(named: Option<PathBuf>) -> anyhow::Result<PathBuf> {
+    let is_named = named.is_some();
+    let dir = model_dir(named)?;
+    if !is_named && dir.is_absolute() {
+        // Standard error may be gone; the command's result does not depend on it.
+        let _ = writeln!(io::stderr(), "undertone: the model is {}", dir.display());
+    }
+    Ok(dir)
+}
+
+/// Where the shipped model may lie: in the working folder, beside the program, or in the checkout that the program lies in.
+fn default_models(program: Option<&Path>) -> Vec<PathBuf> {
+    let beside = program.and_then(Path::parent);
+    let folders = [Some(Path::new("")), beside, program.and_then(checkout::of)];
+    folders.into_iter().flatten().map(|folder| folder.join(DEFAULT_MODEL)).collect()
 }
 
 /// Runs what waits for the network, on as many threads as there are cores.
@@ -169,6 +189,20 @@ mod tests {
     #[test]
     fn command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_shipped_model_is_looked_for_here_beside_the_program_and_in_its_checkout_alone() {
+        let root = tempfile::tempdir().unwrap();
+        let build = root.path().join("checkout/target/release");
+        std::fs::create_dir_all(&build).unwrap();
+        let program = build.join("undertone");
+        let (here, beside) = (PathBuf::from(DEFAULT_MODEL), build.join(DEFAULT_MODEL));
+        assert_eq!(default_models(Some(&program)), [here.clone(), beside.clone()]);
+        std::fs::write(root.path().join("checkout/Cargo.toml"), "").unwrap();
+        let in_checkout = root.path().join("checkout").join(DEFAULT_MODEL);
+        assert_eq!(default_models(Some(&program)), [here.clone(), beside, in_checkout]);
+        assert_eq!(default_models(None), [here]);
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub(crate) struct Args {
     /// Configuration, TOML; `deploy/undertone.toml` shows all of it.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Folder with a model; the first is the default one [default: models/telephone, here or beside the program]
+    /// Folder with a model; the first is the default one [default: models/telephone, here, beside the program or in its checkout]
     #[arg(long = "model", value_name = "DIR", num_args = 1..)]
     models: Vec<PathBuf>,
     /// Where gRPC is served; port 0 takes a free one.

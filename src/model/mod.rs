@@ -1,8 +1,9 @@
 //! What a model is, and what runs it.
 //!
 //! A model is a folder: [`manifest`] says all about the network beside it, [`onnx`] runs it, [`registry`] keeps those in service.
-//! [`forest`] is the one model that is no network: it is scored, and serves no call.
+//! [`checkout`] says where both may lie unnamed. [`forest`] is the one model that is no network: it is scored, and serves no call.
 
+pub mod checkout;
 pub mod forest;
 pub mod manifest;
 pub mod onnx;

@@ -127,6 +127,11 @@ impl Model {
         Session::from_network(self.runtime, &self.manifest, &self.network, options)
     }
 
+    /// The library that runs it.
+    pub fn library(&self) -> &Path {
+        self.runtime.library()
+    }
+
     /// SHA-256 of the network, hexadecimal.
     pub fn sha256(&self) -> &str {
         &self.manifest.network.sha256

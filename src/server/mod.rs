@@ -220,6 +220,7 @@ impl Server {
         let journal = Journal::open(&options, deps.metrics.journal.clone()).await?;
         let (feed, feeder) = Feed::pair(journal.clone(), options.buffer);
         let limits = config.session.clone();
+        deps.engines.tell_providers(None, &deps.recorder);
         let sessions = Sessions::new(limits, config.policy.clone(), deps.engines, deps.metrics, feed);
         let rules = rules::read(&config.alerts, sessions.engines().registry()).await?;
         sessions.set_rules(rules.clone());

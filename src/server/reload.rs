@@ -257,6 +257,7 @@ impl Reloader {
             workers.into_iter().for_each(|worker| self.crew.run(worker));
         }
         let now = sessions.terms();
+        now.engines.tell_providers(Some(&before.engines), &*self.recorder);
         let is_in = |model: &&Arc<Model>, registry: &Registry| registry.models().iter().any(|m| Arc::ptr_eq(m, model));
         told.models = now
             .engines

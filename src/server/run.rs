@@ -77,6 +77,7 @@ impl Listening {
                 "the machine was measured"
             );
         }
+        self.sessions.engines().log();
         tracing::info!(grpc = %self.grpc_address, admin = %self.admin_address, "serving");
         Server {
             grpc_address: self.grpc_address,

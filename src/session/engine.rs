@@ -100,7 +100,6 @@ impl Engines {
             }
             let (name, provider) = (&*model.manifest.name, model.provider().name());
             let metrics = ModelMetrics::new(recorder, name, provider, &model.manifest.labels);
-            tell_provider(recorder, name, provider, model.fallback_reason().is_some());
             let (inference, worker) = inference::pair(options, inference_metrics(&metrics), backend(model))?;
             let before = self.engines.iter().find(|engine| engine.model.manifest.name == model.manifest.name);
             let cost = before.map(|engine| engine.cost.clone()).unwrap_or_default();
@@ -110,6 +109,36 @@ impl Engines {
             engines.push(engine);
         }
         Ok((Self { registry, engines, measured: self.measured.clone(), shadow: None }, workers))
+    }
+
+    /// Has the metrics say what runs each model, and that those of `before` that are not among these are run by nothing. To be called once these
+    /// are taken: what is only prepared may still be refused.
+    pub fn tell_providers(&self, before: Option<&Self>, recorder: &dyn Recorder) {
+        let name = |model: &Arc<Model>| model.manifest.name.clone();
+        let gone = before.into_iter().flat_map(|before| before.models()).map(name);
+        for gone in gone.filter(|gone| self.models().iter().all(|model| model.manifest.name != *gone)) {
+            tell_provider(recorder, &gone, None, false);
+        }
+        for model in self.models() {
+            let provider = model.provider().name();
+            tell_provider(recorder, &model.manifest.name, Some(provider), model.fallback_reason().is_some());
+        }
+    }
+
+    /// Logs each model, where it was loaded from, and what runs it.
+    pub fn log(&self) {
+        for model in self.models() {
+            let manifest = &model.manifest;
+            tracing::info!(
+                model = manifest.name,
+                version = manifest.version,
+                sha256 = model.sha256(),
+                folder = %model.dir.display(),
+                provider = model.provider().name(),
+                library = %model.library().display(),
+                "model in service"
+            );
+        }
     }
 
     /// Measures what this machine carries, and what each model's calls weigh. Takes about a second a model, and is to be done before calls

@@ -68,8 +68,8 @@ impl Target {
             command.args(["--provider", provider.name()]);
         }
         if std::env::var_os("UNDERTONE_LOG__FILTER").is_none() {
-            // A line a call would bury what the bench tells.
-            command.env("UNDERTONE_LOG__FILTER", "warn");
+            // A line a call would bury what the bench tells; which models it is of is worth one.
+            command.env("UNDERTONE_LOG__FILTER", "warn,undertone::session::engine=info");
         }
         let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
         let mut own = Own(child.context("cannot start a server of its own")?);

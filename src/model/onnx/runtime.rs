@@ -10,6 +10,7 @@ use std::{
 use ort::{environment::Environment, logging::LogLevel};
 
 use super::Error;
+use crate::model::checkout;
 
 /// Names the library where neither the caller nor the configuration does; ONNX Runtime's own bindings read the same variable.
 const VARIABLE: &str = "ORT_DYLIB_PATH";
@@ -28,8 +29,8 @@ impl Runtime {
     /// Loads the library, or gives the one that is loaded.
     ///
     /// It is looked for at `library` alone if told, else at ORT_DYLIB_PATH alone if set, else beside the executable, in `lib`
-    /// beside the executable's folder, and, in a checkout, in `.ort` in a folder above, where `make setup` puts it. A failed try may
-    /// be repeated; after a successful one, another library is an error.
+    /// beside the executable's folder, and in `.ort` of the [checkout] that the executable lies in, where `make setup` puts it. A failed
+    /// try may be repeated; after a successful one, another library is an error.
     pub fn load(library: Option<&Path>) -> Result<&'static Self, Error> {
         let _once = LOADING.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(loaded) = LOADED.get() {
@@ -76,8 +77,9 @@ fn find(asked: Option<&Path>, variable: Option<&Path>, executable: Option<&Path>
     if let Some(folder) = executable.and_then(Path::parent) {
         looked_for.push(folder.join(library_name()));
         looked_for.extend(folder.parent().map(|above| above.join("lib").join(library_name())));
-        looked_for.extend(folder.ancestors().skip(1).map(|above| above.join(".ort").join(library_name())));
     }
+    let checkout = executable.and_then(checkout::of);
+    looked_for.extend(checkout.map(|checkout| checkout.join(".ort").join(library_name())));
     match looked_for.iter().find(|path| path.is_file()) {
         Some(path) => Ok(path.clone()),
         None => Err(Error::NoLibrary { looked_for }),
@@ -137,9 +139,10 @@ mod tests {
         let bin = root.path().join("target").join("bin");
         let places = [root.path().join(".ort"), root.path().join("target").join("lib"), bin.clone()];
         let executable = bin.join("undertone");
+        fs::write(root.path().join("Cargo.toml"), "").unwrap();
         let error = find(None, None, Some(&executable)).unwrap_err();
         assert!(
-            matches!(&error, Error::NoLibrary { looked_for } if places.iter().all(|place| looked_for.contains(&place.join(library_name()))))
+            matches!(&error, Error::NoLibrary { looked_for } if looked_for.len() == 3 && places.iter().all(|place| looked_for.contains(&place.join(library_name()))))
         );
         for place in places {
             fs::create_dir_all(&place).unwrap();
