@@ -111,6 +111,7 @@ impl Listener {
     fn new(dir: &Path, provider: Provider, scores: Option<&Path>) -> anyhow::Result<Self> {
         // Windows of a recording are run one by one.
         let model = Model::load(Runtime::load(None)?, dir, Options::on(provider, 1))
+            .map_err(super::without_provider)
             .with_context(|| format!("cannot use the model in {}", dir.display()))?;
         let session = model.session()?;
         let create = |path: &Path| {

@@ -1,6 +1,10 @@
 //! `undertone evaluate`: scores of models on labelled recordings, as tables, as JSON and as a page.
 
-use std::{collections::BTreeSet, fs, path::PathBuf};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -103,7 +107,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let subjects: Vec<Subject> = args
         .model
         .iter()
-        .map(|dir| Subject::load(dir, args.provider).with_context(|| format!("model in {}", dir.display())))
+        .map(|dir| load(dir, args.provider).with_context(|| format!("model in {}", dir.display())))
         .collect::<Result<_, _>>()?;
     let options = evaluate::Options {
         conditions: args.condition,
@@ -134,6 +138,13 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         Some(path) => fs::write(path, serde_json::to_vec(&report)?).with_context(|| format!("cannot write {path}")),
         None => report.models.iter().try_for_each(|scored| table::show(scored)),
     }
+}
+
+fn load(dir: &Path, provider: Provider) -> anyhow::Result<Subject> {
+    Subject::load(dir, provider).map_err(|error| match error {
+        evaluate::Error::Load(error) => super::without_provider(error),
+        error => error.into(),
+    })
 }
 
 fn wanted<'a>(corpus: &'a Corpus, actors: Option<&str>) -> anyhow::Result<Vec<&'a Clip>> {

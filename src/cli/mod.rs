@@ -15,7 +15,7 @@ use std::{
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
-use undertone::model::checkout;
+use undertone::model::{checkout, onnx};
 
 mod bench;
 mod call;
@@ -148,6 +148,13 @@ fn default_models(program: Option<&Path>) -> Vec<PathBuf> {
     let beside = program.and_then(Path::parent);
     let folders = [Some(Path::new("")), beside, program.and_then(checkout::of)];
     folders.into_iter().flatten().map(|folder| folder.join(DEFAULT_MODEL)).collect()
+}
+
+/// An error in loading a model by the option `--provider`, with what else can be done.
+fn without_provider(error: onnx::Error) -> anyhow::Error {
+    let leave_out = matches!(error, onnx::Error::Provider { .. });
+    let error = anyhow::Error::new(error);
+    if leave_out { anyhow::anyhow!("{error}; or leave out --provider, and the CPU runs it") } else { error }
 }
 
 /// Runs what waits for the network, on as many threads as there are cores.

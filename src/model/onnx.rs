@@ -97,11 +97,7 @@ pub enum Error {
         problem: String,
     },
     /// The network runs on the CPU, but not on the provider that is asked for.
-    #[error(
-        "model {model:?} cannot run on {}: {problem}; {remedy}; or choose the provider cpu, or set inference.fallback_to_cpu = true to go \
-         on without",
-        provider.name()
-    )]
+    #[error("model {model:?} {}", lacks(*provider, problem, remedy))]
     Provider {
         /// The model's name.
         model: String,
@@ -112,6 +108,21 @@ pub enum Error {
         /// What to do.
         remedy: String,
     },
+}
+
+/// What is said of a provider that cannot be had.
+fn lacks(provider: Provider, problem: &str, remedy: &str) -> String {
+    format!("cannot run on {}: {}; {remedy}", provider.name(), problem.trim_end_matches(['.', ' ', '\n']))
+}
+
+impl Error {
+    /// Why the provider cannot be had, where that is what is wrong; the model is not named.
+    pub(super) fn provider_problem(&self) -> Option<String> {
+        match self {
+            Self::Provider { provider, problem, remedy, .. } => Some(lacks(*provider, problem, remedy)),
+            _ => None,
+        }
+    }
 }
 
 /// One network, ready to run. One a worker thread.

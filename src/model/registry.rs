@@ -41,7 +41,7 @@ pub enum Error {
     )]
     NoModel,
     /// One cannot be used.
-    #[error("model in {}: {source}", dir.display())]
+    #[error("model in {}: {source}{}", dir.display(), way_out(source))]
     Load {
         /// Its folder.
         dir: PathBuf,
@@ -59,6 +59,15 @@ pub enum Error {
         /// The folder of the other.
         second: PathBuf,
     },
+}
+
+/// What else a server can do where a provider cannot be had.
+fn way_out(source: &onnx::Error) -> &'static str {
+    if source.provider_problem().is_some() {
+        "; or choose the provider cpu, or set inference.fallback_to_cpu = true to go on without"
+    } else {
+        ""
+    }
 }
 
 /// A call asked for a model that is not in service.
@@ -88,15 +97,15 @@ impl Model {
     ) -> Result<Self, onnx::Error> {
         let mut model = Self { dir: dir.to_owned(), ..Self::of(runtime, manifest, network, options) };
         let session = match model.session() {
-            Err(refused @ onnx::Error::Provider { .. }) if model.options.fallback_to_cpu => {
-                let provider = model.options.provider.name();
+            Err(refused) if model.options.fallback_to_cpu && refused.provider_problem().is_some() => {
+                let (provider, reason) = (model.options.provider.name(), refused.provider_problem());
                 tracing::warn!(
                     model = model.manifest.name,
                     provider,
-                    reason = %refused,
+                    reason,
                     "the provider that is configured cannot be had: the model runs on the CPU, as inference.fallback_to_cpu permits"
                 );
-                model.fallback_reason = Some(refused.to_string());
+                model.fallback_reason = reason;
                 model.session()
             }
             session => session,

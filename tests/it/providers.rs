@@ -4,13 +4,17 @@
 //! (docs/operating.md) on a machine with a GPU, what a GPU answers is compared with what the CPU answers:
 //! `UNDERTONE_TEST_CUDA=1 ORT_DYLIB_PATH=… cargo test --test it providers -- --nocapture`, which fails where there is no GPU.
 
-use std::{fs, path::PathBuf, process::Command};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use serde_json::Value;
 use undertone::{
     config::{Config, Flags, Source},
     model::{
-        Classifier as _, Model,
+        Classifier as _, Manifest, Model,
         onnx::{self, Options, Provider, Runtime},
     },
     server::{
@@ -47,9 +51,16 @@ async fn a_provider_that_is_not_there_is_refused_at_start() {
         return;
     }
     let refused = Server::launch(&on_cuda(false)).await.err().expect("no server").to_string();
-    for part in ["tiny", "cuda", "onnxruntime-gpu", "ORT_DYLIB_PATH", "fallback_to_cpu"] {
-        assert!(refused.contains(part), "{refused}");
+    for part in [
+        "\"tiny\"",
+        "cuda",
+        "onnxruntime-gpu",
+        "ORT_DYLIB_PATH",
+        "; or choose the provider cpu, or set inference.fallback_to_cpu",
+    ] {
+        assert_eq!(refused.matches(part).count(), 1, "{part} in {refused}");
     }
+    assert!(!refused.contains(".;"), "{refused}");
 }
 
 #[test]
@@ -61,17 +72,20 @@ fn every_command_that_runs_models_takes_a_provider_and_says_what_is_missing() {
     let (model, clip) = (tiny().display().to_string(), clip.display().to_string());
     let data = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/crema-d").display().to_string();
     let served = ["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--model", &model];
-    for command in [
-        &served[..],
-        &["classify", &clip, "--model", &model],
-        &["evaluate", "--model", &model, "--data", &data],
-        &["bench", "--calls", "1", "--seconds", "1"],
+    let of_server = "set inference.fallback_to_cpu = true";
+    let of_command = "leave out --provider";
+    for (command, way_out, other) in [
+        (&served[..], of_server, of_command),
+        (&["classify", &clip, "--model", &model], of_command, of_server),
+        (&["evaluate", "--model", &model, "--data", &data], of_command, of_server),
+        (&["bench", "--calls", "1", "--seconds", "1"], of_server, of_command),
     ] {
         let output =
             Command::new(env!("CARGO_BIN_EXE_undertone")).args(command).args(["--provider", "cuda"]).output().unwrap();
         let err = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(1), "{command:?}: {err}");
-        assert!(err.contains("onnxruntime-gpu") && err.contains("cuda"), "{command:?}: {err}");
+        assert!(err.contains("onnxruntime-gpu") && err.contains("cuda") && !err.contains(".;"), "{command:?}: {err}");
+        assert!(err.contains(way_out) && !err.contains(other), "{command:?}: {err}");
     }
 }
 
@@ -86,13 +100,16 @@ async fn a_fallback_is_told_wherever_one_looks_and_scores_as_the_cpu_does() {
     let got = client.get_model(GetModelRequest::default()).await.unwrap().into_inner().model.unwrap();
     for model in [&listed[0], &got] {
         assert_eq!(model.provider, "cpu");
-        assert!(model.provider_fallback_reason().contains("onnxruntime-gpu"), "{model:?}");
+        let reason = model.provider_fallback_reason();
+        assert!(reason.starts_with("cannot run on cuda: ") && reason.contains("onnxruntime-gpu"), "{reason}");
+        assert!(!reason.contains("fallback_to_cpu") && !reason.contains(".;"), "it is set already: {reason}");
     }
     assert_eq!(harness.metric("undertone_model_fell_back{model=\"tiny\"}"), "1");
     assert_eq!(harness.metric("undertone_model_provider{model=\"tiny\",provider=\"cpu\"}"), "1");
     assert_eq!(harness.metric("undertone_model_provider{model=\"tiny\",provider=\"cuda\"}"), "0");
     let (status, body) = harness.get("/readyz");
     assert!(status == 200 && body.contains("model \"tiny\" runs on the CPU"), "{body}");
+    assert_eq!(body.matches("\"tiny\"").count(), 1, "{body}");
     let call = harness.acknowledged("c").await;
     call.speak(&voice(3.0)).await;
     let closed = call.end().await;
@@ -145,6 +162,47 @@ async fn a_reload_refuses_a_provider_that_is_not_there_and_everything_stays() {
     live.speak(&voice(2.0)).await;
     assert!(!live.end().await.events().is_empty());
     drop(other);
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_that_a_reload_takes_out_is_told_to_run_on_nothing() {
+    if has_cuda() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let other = dir.path().join("other");
+    fs::create_dir(&other).unwrap();
+    fs::copy(tiny().join("model.onnx"), other.join("model.onnx")).unwrap();
+    let mut manifest = Manifest::load(&tiny()).unwrap();
+    manifest.name = "other".to_owned();
+    manifest.save(&other).unwrap();
+    let file = dir.path().join("undertone.toml");
+    let write = |model: &Path, rest: &str| fs::write(&file, format!("models = [{model:?}]\n{rest}")).unwrap();
+    let fallback = "[inference]\nprovider = 'cuda'\nfallback_to_cpu = true\n";
+    write(&tiny(), fallback);
+    let of_test = config();
+    let flags = Flags { listen: Some(of_test.listen), admin: Some(of_test.admin), ..Flags::default() };
+    let source = Source::new(Some(file.clone()), flags, vec![]);
+    let harness = Harness::of(Server::launch_from(&source.read().unwrap(), source).await.unwrap()).await;
+    let told = |model: &str| {
+        let on_cpu = format!("undertone_model_provider{{model=\"{model}\",provider=\"cpu\"}}");
+        let fell_back = format!("undertone_model_fell_back{{model=\"{model}\"}}");
+        [on_cpu, fell_back].map(|line| harness.metric(&line))
+    };
+    let reload = || ask(harness.server.admin(), "POST", "/reload").0;
+    assert_eq!(told("tiny"), ["1", "1"]);
+    write(&other, "");
+    assert_eq!(reload(), 200);
+    // The shipped alert looks for the highest of all.
+    assert_eq!((told("tiny"), told("other")), (["0", "0"].map(str::to_owned), ["1", "0"].map(str::to_owned)));
+    // What is refused is told of nowhere.
+    write(&tiny(), &format!("{fallback}[alerts]\nrules = '/no/such/rules.toml'\n"));
+    assert_eq!(reload(), 422);
+    assert_eq!((told("tiny"), told("other")), (["0", "0"].map(str::to_owned), ["1", "0"].map(str::to_owned)));
+    write(&tiny(), fallback);
+    assert_eq!(reload(), 200);
+    assert_eq!((told("tiny"), told("other")), (["1", "1"].map(str::to_owned), ["0", "0"].map(str::to_owned)));
     harness.stop().await;
 }
 
