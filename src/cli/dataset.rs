@@ -72,8 +72,13 @@ fn table(report: &Report) -> String {
         text.push_str("\nnote: ");
         text.push_str(warning);
     }
-    if report.ok {
-        text.push_str("\nfit to train on");
+    match (report.ok, report.too_little.as_slice()) {
+        (false, _) => {}
+        (true, []) => text.push_str("\nfit to train on"),
+        (true, little) => {
+            text.push_str("\nsound, but too little to train on and know how good the model is: ");
+            text.push_str(&little.join("; "));
+        }
     }
     text
 }

@@ -348,7 +348,7 @@ mod with_trainer {
         if json {
             return print(json!({
                 "model": trained.dir,
-                "best_epoch": trained.training.epochs,
+                "kept_epoch": trained.training.epochs,
                 "temperature": trained.calibration.temperature,
                 "uncertain_below": trained.calibration.uncertain_below,
                 "valid": trained.scores,

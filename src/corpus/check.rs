@@ -15,6 +15,16 @@ use crate::audio::file;
 /// the distribution has 7,442 of 7,462, and 14 of the 20 belong to actors that are listed.
 const NEVER_PUBLISHED: usize = 6;
 
+/// Fewer actors are too few: a part of them must be left to validate with, and how well one is told says little about the next. With 20 a
+/// quarter is [`FEWEST_VALID_ACTORS`].
+const FEWEST_ACTORS: usize = 20;
+/// Fewer clips of a label are too few: a fifth of 50 is 10, and with each of those its recall changes by 10 points.
+const FEWEST_CLIPS: usize = 50;
+/// Fewer actors to validate with say little about others.
+pub const FEWEST_VALID_ACTORS: usize = 5;
+/// Fewer clips to validate with say little: of 100 a score of 50 % has a standard error of 5 points.
+pub const FEWEST_VALID_CLIPS: usize = 100;
+
 /// What [`check`] found.
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {
@@ -40,6 +50,8 @@ pub struct Report {
     pub errors: Vec<String>,
     /// What training takes care of by itself, or what only makes the corpus smaller.
     pub warnings: Vec<String>,
+    /// Of what there is too little for a model that could be told to be good, though nothing is wrong with it.
+    pub too_little: Vec<String>,
     /// Whether it may be trained on.
     pub ok: bool,
 }
@@ -80,6 +92,7 @@ pub fn check(root: &Path, mut progress: impl FnMut(usize, usize)) -> Result<Repo
         unlabelled: corpus.unlabelled.iter().map(|path| path.display().to_string()).collect(),
         errors: Vec::new(),
         warnings: Vec::new(),
+        too_little: Vec::new(),
         ok: false,
     };
     let mut same_audio: HashMap<[u8; 32], Vec<&Clip>> = HashMap::new();
@@ -168,6 +181,16 @@ fn judge(corpus: &Corpus, report: &mut Report) {
         warnings.push(format!("{} named after no actor and emotion, so left out", files(report.unlabelled.len())));
     }
     report.ok = report.errors.is_empty();
+    report.too_little = too_little(report.actors, &report.labels);
+}
+
+fn too_little(actors: usize, labels: &BTreeMap<&'static str, usize>) -> Vec<String> {
+    let of_actors = (actors < FEWEST_ACTORS).then(|| format!("{actors} actors, expected at least {FEWEST_ACTORS}"));
+    let few = labels.iter().filter(|(_, clips)| **clips < FEWEST_CLIPS);
+    let few: Vec<String> = few.map(|(label, clips)| format!("{label} {clips}")).collect();
+    let of_clips =
+        (!few.is_empty()).then(|| format!("clips of {}, expected at least {FEWEST_CLIPS} each", few.join(", ")));
+    of_actors.into_iter().chain(of_clips).collect()
 }
 
 fn files(count: usize) -> String {
@@ -267,6 +290,20 @@ mod tests {
         assert_eq!((report.clips, report.actors), (12, 2));
         // 82 an actor, one of which (1002_TIE_NEU_XX) was never published.
         assert_eq!(report.missing.len(), 2 * (82 - 6) - 1);
+    }
+
+    #[test]
+    fn too_little_to_train_on_is_told_by_its_counts() {
+        let folder = two_actors();
+        let report = check(folder.path(), |_, _| {}).unwrap();
+        assert!(report.ok);
+        let [actors, clips] = report.too_little.as_slice() else { panic!("{:?}", report.too_little) };
+        assert_eq!(actors, "2 actors, expected at least 20");
+        assert!(clips.starts_with("clips of angry 2, ") && clips.ends_with(", expected at least 50 each"), "{clips}");
+        let mut labels: BTreeMap<&'static str, usize> = LABELS.iter().map(|&label| (label, 50)).collect();
+        assert_eq!(too_little(20, &labels), [""; 0]);
+        labels.insert("sad", 49);
+        assert_eq!(too_little(20, &labels), ["clips of sad 49, expected at least 50 each"]);
     }
 
     #[test]

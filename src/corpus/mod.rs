@@ -20,7 +20,7 @@ pub mod tables;
 pub use actors::{Split, parse_actors, split};
 #[cfg(feature = "train")]
 pub(crate) use check::audio_hash;
-pub use check::{Duplicate, Fault, Report, check};
+pub use check::{Duplicate, FEWEST_VALID_ACTORS, FEWEST_VALID_CLIPS, Fault, Report, check};
 pub use condition::{Condition, Scene};
 pub use map::LabelMap;
 pub use name::ClipName;

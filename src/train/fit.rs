@@ -47,7 +47,8 @@ pub struct Epoch {
     pub learning_rate: f64,
     /// It took so long.
     pub seconds: f64,
-    /// Whether its validation loss is the lowest so far.
+    /// Whether its weights are the best so far: its validation loss is the lowest, and what is kept depends on that. Never where a fixed number
+    /// of epochs is run and the last weights, or the average of all, are kept.
     pub best: bool,
 }
 
@@ -120,10 +121,15 @@ pub(super) fn fit(task: &Task<'_>, stop: &AtomicBool, tell: &(dyn Fn(Event<'_>) 
         let valid = Validation::of(&answers(course, judged), network.penalty(judged));
         let verdict = run.schedule.after(epoch, valid.loss);
         run.epoch = epoch;
-        if regime.average.is_none() && verdict.best {
+        if regime.average.is_none() && verdict.keep {
             run.kept.clone_from(&run.parameters);
         }
         run.save(task.checkpoint, specs)?;
+        if regime.average.is_some() && epoch == task.epochs {
+            tell(Event::Note(format!(
+                "kept: the weights averaged over the steps of all {epoch} epochs, not those of the best one"
+            )));
+        }
         tell(Event::EpochDone(&Epoch {
             epoch,
             epochs: task.epochs,

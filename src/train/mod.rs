@@ -228,7 +228,7 @@ impl Work<'_> {
         let answers = fit::answers(course, &run.kept);
         let calibration = calibrate::fit(&answers.logits, &answers.labels, sketch.wanted);
         let file = network.export(&run.kept, sketch.window.frames);
-        let mut manifest = self.manifest(&sketch, sides, run.schedule.best_epoch());
+        let mut manifest = self.manifest(&sketch, sides, run.schedule.kept_epoch());
         manifest.calibration = calibration;
         manifest.network.parameters = network.specs().iter().map(Spec::len).sum::<usize>() as u64;
         manifest.network.sha256 = sha256_hex(&file);

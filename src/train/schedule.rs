@@ -65,7 +65,9 @@ pub(super) struct OneCycle {
 /// What an epoch's loss means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Verdict {
-    /// These are the best weights so far.
+    /// The weights are to be kept as they are now.
+    pub(super) keep: bool,
+    /// Its loss is the lowest so far, and that is why they are kept.
     pub(super) best: bool,
     /// Enough.
     pub(super) stop: bool,
@@ -91,7 +93,7 @@ impl Schedule {
             Self::Plateau(plateau) => plateau.after(epoch, loss),
             Self::OneCycle(cycle) => {
                 cycle.epoch = epoch;
-                Verdict { best: true, stop: false }
+                Verdict { keep: true, best: false, stop: false }
             }
         }
     }
@@ -101,8 +103,8 @@ impl Schedule {
         matches!(self, Self::Plateau(plateau) if plateau.is_over())
     }
 
-    /// The epoch whose weights are kept, counted from 1.
-    pub(super) fn best_epoch(&self) -> u32 {
+    /// The epoch whose weights are kept, counted from 1: the best, or the last where the loss decides nothing.
+    pub(super) fn kept_epoch(&self) -> u32 {
         match self {
             Self::Plateau(plateau) => plateau.best.map_or(0, |(_, epoch)| epoch),
             Self::OneCycle(cycle) => cycle.epoch,
@@ -154,7 +156,7 @@ impl Plateau {
         } else {
             self.stop_wait += 1;
         }
-        Verdict { best, stop: self.is_over() }
+        Verdict { keep: best, best, stop: self.is_over() }
     }
 
     fn is_over(&self) -> bool {
@@ -200,6 +202,18 @@ mod tests {
         }
         assert_eq!(schedule.learning_rate, LEARNING_RATE / 2.0);
         assert!(!schedule.is_over());
+    }
+
+    #[test]
+    fn where_the_loss_decides_nothing_the_last_weights_are_kept_and_none_are_the_best() {
+        let mut schedule = Schedule::OneCycle(OneCycle { highest: 2e-3, rising: 0.15, epoch: 0 });
+        for (epoch, loss) in [(1, 1.0), (2, 0.5), (3, 2.0)] {
+            assert_eq!(schedule.after(epoch, loss), Verdict { keep: true, best: false, stop: false });
+        }
+        assert_eq!(schedule.kept_epoch(), 3);
+        let mut schedule = Schedule::plateau();
+        let told = [1.0, 0.5, 2.0].map(|loss| schedule.after(1, loss));
+        assert_eq!(told.map(|verdict| (verdict.keep, verdict.best)), [(true, true), (true, true), (false, false)]);
     }
 
     #[test]

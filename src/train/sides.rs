@@ -5,7 +5,7 @@ use super::{
     cache::Kept,
     clips::{self, Clips, Heard},
 };
-use crate::corpus::{Clip, Split};
+use crate::corpus::{Clip, FEWEST_VALID_ACTORS, FEWEST_VALID_CLIPS, Split};
 
 /// What the clips of both sides are, whatever a recipe made of them.
 pub(super) struct Sides {
@@ -71,8 +71,21 @@ impl Work<'_> {
             sides.left_out,
         )));
         anyhow::ensure!(sides.valid_clips > 0, "no clip of the validation actors can be used");
+        if let Some(warning) = says_little(split.valid.len(), sides.valid_clips) {
+            tell(Event::Note(warning));
+        }
         Ok((gathered, sides))
     }
+}
+
+/// A warning where so few actors or clips to validate with say little about other voices.
+fn says_little(actors: usize, clips: usize) -> Option<String> {
+    (actors < FEWEST_VALID_ACTORS || clips < FEWEST_VALID_CLIPS).then(|| {
+        format!(
+            "warning: {actors} actors and {clips} clips to stop and calibrate by are too few: neither the scores nor the model's sureness say \
+             much about other voices; expected at least {FEWEST_VALID_ACTORS} and {FEWEST_VALID_CLIPS}"
+        )
+    })
 }
 
 impl Sides {
@@ -83,5 +96,19 @@ impl Sides {
         let mut valid_names: Vec<String> = of_valid.map(|used| used.name.clone()).collect();
         valid_names.sort_unstable();
         Self { train_clips, valid_clips, train_sha256, valid_sha256, left_out: clips.left_out.len(), valid_names }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_actors_or_clips_to_validate_with_are_warned_of() {
+        assert_eq!(says_little(5, 100), None);
+        for (actors, clips) in [(4, 100), (5, 99), (1, 6)] {
+            let warning = says_little(actors, clips).unwrap();
+            assert!(warning.contains(&format!("{actors} actors and {clips} clips")), "{warning}");
+        }
     }
 }

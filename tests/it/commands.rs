@@ -71,6 +71,10 @@ fn dataset_check_fails_where_training_would_be_wrong() {
     let (report, err) = told(0, &check(&data("crema-d")));
     assert_eq!((err.as_str(), &report["ok"]), ("", &Value::Bool(true)));
     assert_has(&report, &["clips", "actors", "missing", "corrupt", "duplicated"]);
+    assert_eq!(report["too_little"][0], "3 actors, expected at least 20");
+    let table = undertone(&["dataset", "check"]).arg(data("crema-d")).output().unwrap();
+    let table = String::from_utf8(table.stdout).unwrap();
+    assert!(table.contains("too little to train on") && !table.contains("fit to train on"), "{table}");
 
     let dir = tempfile::tempdir().unwrap();
     for entry in fs::read_dir(data("crema-d")).unwrap() {
