@@ -67,8 +67,9 @@ impl Sessions {
                     acknowledge(&live, &alert_id, Attribution { actor, reason }).await;
                 }
             }
-            Action::Snooze { alert_id, actor, reason, until } => {
-                let left = until.duration_since(SystemTime::now()).ok();
+            Action::Snooze { alert_id, actor, reason, until, lasts } => {
+                // A server of an older version says until when alone, by its own clock.
+                let left = lasts.or_else(|| until.duration_since(SystemTime::now()).ok());
                 if let (Some(live), Some(duration)) = (self.live_with(&alert_id), left) {
                     snooze_alert(&live, &alert_id, Snooze { duration, by: Attribution { actor, reason } }).await;
                 }
@@ -103,7 +104,8 @@ impl Sessions {
         }
     }
 
-    /// The last change of an alert, by the calls that live, or, where it is of none of them, by those of late.
+    /// The last change of an alert, by the calls that live, or, where it is of none of them, by those of late: that reads the alerts of a
+    /// day, a page at a time, and holds none but this one's last change.
     async fn last_change(&self, alert_id: &str) -> Result<Option<Change>, journal::Error> {
         let Some(session_id) = session_of(alert_id) else { return Ok(None) };
         let (view, session_id) = (self.view_now().await, session_id.to_string());

@@ -207,7 +207,7 @@ pub(super) fn live(kept: &[Entry]) -> Vec<&Entry> {
     live
 }
 
-/// The end of a leg whose server died.
+/// The end of a leg whose server died. The reason says that what was heard is unknown: all that is counted is 0, and none of it is told.
 fn lost(entry: &Entry) -> Option<Draft> {
     let Record::Began(began) = &entry.draft.record else { return None };
     let ended = Ended {

@@ -98,7 +98,8 @@ impl Sessions {
     pub async fn snooze(&self, alert_id: &str, snooze: Snooze) -> Result<(), Denied> {
         let Snooze { duration, by } = snooze.clone();
         let until = SystemTime::now() + duration;
-        let action = Action::Snooze { alert_id: alert_id.to_owned(), actor: by.actor, reason: by.reason, until };
+        let Attribution { actor, reason } = by;
+        let action = Action::Snooze { alert_id: alert_id.to_owned(), actor, reason, until, lasts: Some(duration) };
         match self.live_with(alert_id) {
             Some(live) => answered(snooze_alert(&live, alert_id, snooze).await, alert_id),
             None => self.ask_others(alert_id, action).await,

@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    CallView, Denied, LiveCall, Sessions, View,
+    Acknowledgement, CallView, Denied, LiveCall, Sessions, View,
     actions::PATIENCE,
     board::{Command, Purged},
     lost::live,
@@ -30,6 +30,10 @@ const SERVER: &str = "server";
 
 /// After so long the servers' own word shows what has become of their calls.
 const BY_THEN_SEEN: Duration = BEAT.saturating_mul(2);
+
+/// Clocks of servers that share a journal differ by less. Time servers keep them within some milliseconds; a call that began so shortly after
+/// the deletion of another of its name is stopped as well rather than one that was deleted left on.
+const CLOCKS_APART: Duration = Duration::from_secs(5);
 
 /// What a withdrawal or a deletion came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -132,17 +136,23 @@ impl Sessions {
                 self.stop_here(call_id, leg_id.as_deref(), &by(actor, reason)).await;
             }
             Record::Audit(Audit::CallDeleted { call_id, actor, reason, .. }) => {
-                self.stop_here(call_id, None, &by(actor, reason)).await;
+                let calls = self.calls_before(entry, |call| call.call_id == *call_id);
+                stop_all(calls, None, &by(actor, reason)).await;
             }
             Record::Audit(Audit::SubjectDeleted { subject, actor, reason, .. }) => {
-                let speaks =
-                    |live: &Arc<LiveCall>| live.call.legs.iter().any(|leg| leg.subject.as_ref() == Some(subject));
-                for live in self.shared.board.calls().into_iter().filter(speaks) {
-                    self.stop_here(&live.call.call_id, None, &by(actor, reason)).await;
-                }
+                let speaks = |call: &Acknowledgement| call.legs.iter().any(|leg| leg.subject.as_ref() == Some(subject));
+                stop_all(self.calls_before(entry, speaks), None, &by(actor, reason)).await;
             }
             _ => {}
         }
+    }
+
+    /// Live calls of this server that a deletion may mean which an entry tells of: such an entry may be read late, when the call that was deleted is
+    /// over and the next of its name or subject lives.
+    fn calls_before(&self, entry: &Entry, chosen: impl Fn(&Acknowledgement) -> bool) -> Vec<Arc<LiveCall>> {
+        let is_own = entry.node == self.journal().node();
+        let meant = |live: &Arc<LiveCall>| chosen(&live.call) && began_before(live.began_at, entry.draft.at, is_own);
+        self.shared.board.calls().into_iter().filter(meant).collect()
     }
 
     /// Deletes what the journal still holds of what was heard in calls whose consent was withdrawn before this server started: one that
@@ -224,22 +234,8 @@ impl Sessions {
 
     /// Stops the analysis of this server's legs of a call. How many, and what will tell how many entries were deleted.
     async fn stop_here(&self, call_id: &str, leg_id: Option<&str>, by: &Attribution) -> (usize, Vec<Purged>) {
-        let (mut live_legs, mut purges) = (0, Vec::new());
-        for live in self.shared.board.calls().into_iter().filter(|live| live.call.call_id == call_id) {
-            let leg = leg_id.map(|leg_id| live.leg(leg_id));
-            // This session has other legs of the call.
-            if leg == Some(None) {
-                continue;
-            }
-            let leg = leg.flatten();
-            let Attribution { actor, reason } = by.clone();
-            let Some(purged) = live.tell(|answer| Command::Withdraw { leg, actor, reason, answer }).await else {
-                continue;
-            };
-            live_legs += leg.map_or(live.call.legs.len(), |_| 1);
-            purges.extend(purged);
-        }
-        (live_legs, purges)
+        let calls = self.shared.board.calls().into_iter().filter(|live| live.call.call_id == call_id);
+        stop_all(calls.collect(), leg_id, by).await
     }
 
     /// Has these servers stop the analysis, and waits until each says so; those that did not are left in `nodes`. How many entries they
@@ -312,6 +308,33 @@ impl Stopped {
     }
 }
 
+/// Stops the analysis of these calls, or one leg of them. How many legs, and what will tell how many entries were deleted.
+async fn stop_all(calls: Vec<Arc<LiveCall>>, leg_id: Option<&str>, by: &Attribution) -> (usize, Vec<Purged>) {
+    let (mut live_legs, mut purges) = (0, Vec::new());
+    for live in calls {
+        let leg = leg_id.map(|leg_id| live.leg(leg_id));
+        // This session has other legs of the call.
+        if leg == Some(None) {
+            continue;
+        }
+        let leg = leg.flatten();
+        let Attribution { actor, reason } = by.clone();
+        let Some(purged) = live.tell(|answer| Command::Withdraw { leg, actor, reason, answer }).await else {
+            continue;
+        };
+        live_legs += leg.map_or(live.call.legs.len(), |_| 1);
+        purges.extend(purged);
+    }
+    (live_legs, purges)
+}
+
+/// Whether a call of this server began before something that an entry of it, or of another server, says was done at `at`.
+fn began_before(began_at: SystemTime, at: SystemTime, is_own: bool) -> bool {
+    // Entries are written to the millisecond.
+    let apart = if is_own { Duration::from_millis(1) } else { CLOCKS_APART };
+    at.checked_add(apart).is_none_or(|at| began_at <= at)
+}
+
 /// The legs of a call, or the one leg, that live, each with its server.
 fn of<'a>(view: &'a View, call_id: &str, leg_id: Option<&str>) -> impl Iterator<Item = (&'a str, &'a super::LegView)> {
     let calls = view.calls.iter().filter(move |call| call.call_id == call_id);
@@ -323,4 +346,24 @@ fn of<'a>(view: &'a View, call_id: &str, leg_id: Option<&str>) -> impl Iterator<
 fn analysing(view: &View, call_id: &str, leg_id: Option<&str>, own: &str) -> BTreeSet<String> {
     let legs = of(view, call_id, leg_id).filter(|(node, leg)| *node != own && !leg.state.withdrawn);
     legs.map(|(node, _)| node.to_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_that_began_after_a_deletion_is_not_meant_by_it() {
+        let at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
+        let (millis, second) = (Duration::from_millis(2), Duration::from_secs(1));
+        for (began_at, own, other) in [
+            (at - second, true, true),
+            (at, true, true),
+            (at + millis, false, true),
+            (at + CLOCKS_APART, false, true),
+            (at + CLOCKS_APART + second, false, false),
+        ] {
+            assert_eq!((began_before(began_at, at, true), began_before(began_at, at, false)), (own, other));
+        }
+    }
 }

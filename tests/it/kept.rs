@@ -365,5 +365,11 @@ async fn calls_of_a_server_that_was_killed_are_told_as_lost() {
     drop(program);
     let harness = Harness::with(|config| config.journal = options).await;
     assert_eq!(harness.ended("c").await.reason, EndReason::Lost);
+    // What was heard is unknown, and not told to be nothing.
+    let get = proto::GetCallRequest { call_id: "c".to_owned() };
+    let told = harness.supervisor().await.get_call(get).await.unwrap().into_inner();
+    let summary = told.legs[0].summary.as_ref().unwrap();
+    assert_eq!((summary.end_reason(), summary.speech), (proto::EndReason::Lost, None), "{summary:?}");
+    assert!(told.legs[0].ended_at.is_some());
     harness.stop().await;
 }

@@ -1,6 +1,9 @@
 //! What people asked for, and what must stay known of what was done.
 
-use std::{collections::BTreeMap, time::SystemTime};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, SystemTime},
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -28,9 +31,12 @@ pub enum Action {
         actor: String,
         /// Why.
         reason: String,
-        /// Until when.
+        /// Until when, by the clock of the server that was asked.
         #[serde(with = "millis")]
         until: SystemTime,
+        /// For how long, since clocks differ: from when the call's server reads it. Older entries lack it.
+        #[serde(default)]
+        lasts: Option<Duration>,
     },
     /// Withdraws consent for a call that may be live. The call stands within, because the entry must not go with the call's.
     WithdrawConsent {
@@ -66,7 +72,7 @@ pub enum Audit {
     Reloaded {
         /// What: "rules".
         what: String,
-        /// Its version.
+        /// Its version; of rules and models with the hash of the file.
         version: String,
     },
     /// Consent was withdrawn, and what was kept of it deleted.

@@ -6,6 +6,7 @@ use super::response::{
     alert_reason, alert_severity, alert_state, count, duration, end_reason, not_scored, role, small,
 };
 use crate::{
+    call::EndReason,
     features::NotScored,
     journal::{
         Alert, Began, Draft, EmotionShare, Ended, Entry, Evidence, Record, RegisteredLeg, Registration, TimelinePoint,
@@ -99,12 +100,14 @@ fn summary(entry: &Entry, ended: &Ended) -> proto::Summary {
         peak_end_samples: count(share.peak_end_samples),
         trend: share.trend,
     };
+    // Whoever tells of a leg whose server died knows nothing of what it heard.
+    let is_known = ended.reason != EndReason::Lost;
     proto::Summary {
         leg_id: entry.draft.leg_id.clone().unwrap_or_default(),
         end_reason: end_reason(ended.reason).into(),
         received_samples: count(ended.received_samples),
         dropped_samples: count(ended.dropped_samples),
-        speech: Some(seconds(ended.speech_seconds)),
+        speech: is_known.then(|| seconds(ended.speech_seconds)),
         scored_windows: count(ended.scored_windows),
         not_scored: ended.not_scored.iter().map(counted).collect(),
         shares: ended.shares.iter().map(share).collect(),

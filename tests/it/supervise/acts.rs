@@ -7,7 +7,7 @@ use tonic::Code;
 use tonic_types::StatusExt as _;
 use undertone::{
     decision::alert::State,
-    journal::Record,
+    journal::{Audit, Draft, Record},
     server::proto::{self as pb, AlertReason, AlertState, EndReason, Role},
 };
 
@@ -120,6 +120,45 @@ async fn values_out_of_range_name_their_field() {
     assert_eq!(field(client.list_alerts(list).await.unwrap_err()), "page_size");
     let list = pb::ListCallsRequest { page_token: "next".to_owned(), ..Default::default() };
     assert_eq!(field(client.list_calls(list).await.unwrap_err()), "page_token");
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deletion_that_is_read_late_stops_no_call_that_began_since() {
+    let harness = Harness::start().await;
+    let (journal, before) =
+        (harness.server.sessions().journal(), SystemTime::now() - std::time::Duration::from_secs(1));
+    let deleted = async |call_id: &str, at: SystemTime| {
+        let (call_id, actor, reason) = (call_id.to_owned(), "officer".to_owned(), "he asked".to_owned());
+        let of_call = Audit::CallDeleted { call_id, actor: actor.clone(), reason: reason.clone(), entries: 1 };
+        let of_subject = Audit::SubjectDeleted { subject: "someone".to_owned(), actor, reason, entries: 1 };
+        let drafts = [of_call, of_subject].map(|audit| Draft { at, ..Draft::new(at, Record::Audit(audit)) });
+        journal.append(drafts.into()).await.unwrap();
+    };
+    let subject = |call_id: &str| {
+        let mut config = crate::harness::customer(call_id);
+        config.legs[0].subject = Some("someone".to_owned());
+        config
+    };
+    let withdrawn = || {
+        let mut calls: Vec<_> = harness.server.sessions().live_calls();
+        calls.sort_by(|a, b| a.call.call_id.cmp(&b.call.call_id));
+        calls.iter().map(|call| call.legs()[0].withdrawn).collect::<Vec<bool>>()
+    };
+    let calls = [harness.call(subject("a")).await, harness.call(subject("b")).await, harness.acknowledged("c").await];
+    eventually!(withdrawn().len(), 3);
+    deleted("c", before).await;
+    // Entries are followed in their order: once these were, those were.
+    let live = harness.server.sessions().live_calls();
+    let began_at = live.iter().find(|live| live.call.call_id == "a").unwrap().began_at;
+    deleted("a", began_at).await;
+    eventually!(withdrawn()[0], true);
+    assert!(!withdrawn()[2], "c goes on");
+    deleted("c", SystemTime::now()).await;
+    eventually!(withdrawn(), [true; 3]);
+    for call in calls {
+        call.end().await.summaries(EndReason::ConsentWithdrawn);
+    }
     harness.stop().await;
 }
 

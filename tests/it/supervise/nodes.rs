@@ -1,11 +1,16 @@
 //! Two servers on one NATS server: a supervisor of the one sees the other's calls and alerts, whichever dies.
 
-use std::{collections::BTreeSet, fs, net::SocketAddr};
+use std::{
+    collections::BTreeSet,
+    fs,
+    net::SocketAddr,
+    time::{Duration, SystemTime},
+};
 
 use tonic::Code;
 use undertone::{
     decision::alert::State,
-    journal::{Action, EngineKind, Entry, Kind, Options, Query, Record},
+    journal::{Action, Draft, EngineKind, Entry, Kind, Options, Query, Record},
     server::proto::{
         self as pb, AlertReason, AlertState, CallState, EndReason, analyze_request::Message as Request,
         emotion_service_client::EmotionServiceClient, supervision_service_client::SupervisionServiceClient,
@@ -262,6 +267,20 @@ async fn what_is_asked_of_one_server_is_done_on_the_other() {
         _ => false,
     };
     assert_eq!(told.iter().filter(|entry| is_snoozed(entry)).count(), 1, "{told:?}");
+    // The clock of whoever was asked may be far behind: it is silent for as long all the same.
+    let (alert, now) = (alert_id.clone(), SystemTime::now());
+    let (actor, reason) = ("supervisor-9".to_owned(), "behind".to_owned());
+    let until = now - Duration::from_secs(3600);
+    let behind = Action::Snooze { alert_id: alert, actor, reason, until, lasts: Some(Duration::from_secs(600)) };
+    b.server.sessions().journal().append(vec![Draft::new(now, Record::Action(behind))]).await.unwrap();
+    let snoozed_until = async || {
+        let told = a.server.sessions().journal().read_all(of_kind(Kind::Alert)).await.unwrap();
+        told.iter().find_map(|entry| match &entry.draft.record {
+            Record::Alert(alert) if alert.actor.as_deref() == Some("supervisor-9") => alert.snoozed_until,
+            _ => None,
+        })
+    };
+    eventually!(snoozed_until().await.is_some_and(|until| until >= now + Duration::from_secs(599)), true);
     let withdraw = pb::WithdrawConsentRequest {
         call_id: "c".to_owned(),
         leg_id: None,
