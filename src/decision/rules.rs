@@ -49,7 +49,7 @@ pub struct Rule {
     pub version: u32,
     /// The emotions whose probabilities are summed to the rule's level, by the model's labels.
     pub emotions: Vec<String>,
-    /// Whose legs it applies to. Default: CUSTOMER.
+    /// Whose legs it applies to; not BOT, which is never analysed. Default: CUSTOMER.
     #[serde(default = "defaults::roles")]
     pub roles: Vec<Role>,
     /// It applies to calls that carry all of these tags. Default: to all calls.
@@ -59,7 +59,7 @@ pub struct Rule {
     #[serde(default = "defaults::half_life_seconds")]
     pub half_life_seconds: f64,
     /// Counts `enter` and `leave` from what is usual for the party: the level, averaged with this half-life of speech from 0 on, and
-    /// not while an alert is open, cooling down or snoozed. Left out: they are counted from 0.
+    /// not while an alert is open, cooling down or snoozed. At least five times `half_life_seconds`. Left out: they are counted from 0.
     #[serde(default)]
     pub usual_half_life_seconds: Option<f64>,
     /// From this level on it may fire.
@@ -132,6 +132,11 @@ impl Rules {
     /// No rules: nothing is ever told.
     pub fn none() -> Self {
         Self { half_life_seconds: defaults::half_life_seconds(), rules: Vec::new() }
+    }
+
+    /// The text of the rules that are on when nothing else is configured.
+    pub fn shipped_text() -> &'static str {
+        SHIPPED
     }
 
     /// The rules that are on when nothing else is configured.

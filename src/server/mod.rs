@@ -16,7 +16,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::{Config, Source},
-    decision::Rules,
     inference,
     journal::{self, Audit, Draft, Feed, Feeder, Journal, Record},
     model::{self, onnx},
@@ -75,7 +74,7 @@ pub struct Listening {
     /// Where the journal says that this server starts, and under which name.
     started: u64,
     node: String,
-    rules: Rules,
+    rules: rules::Ruleset,
     webhook: webhook::Webhook,
     workers: Vec<EngineWorker>,
     recorder: Arc<PrometheusRecorder>,
@@ -223,7 +222,10 @@ impl Server {
         deps.engines.tell_providers(None, &deps.recorder);
         let sessions = Sessions::new(limits, config.policy.clone(), deps.engines, deps.metrics, feed);
         let rules = rules::read(&config.alerts, sessions.engines().registry()).await?;
-        sessions.set_rules(rules.clone());
+        if let Some(warning) = rules.warning() {
+            tracing::warn!("{warning}");
+        }
+        sessions.set_rules(rules.rules.clone());
         let shared = config.journal.engine == journal::EngineKind::Jetstream;
         let (node, of_posts) = (shared.then(|| options.node_name()), sessions.metrics().webhook.clone());
         let webhook = webhook::Webhook::prepare(&config.webhook, &journal, node, of_posts).await?;

@@ -17,10 +17,14 @@ use arc_swap::ArcSwap;
 use metrics_exporter_prometheus::PrometheusRecorder;
 use serde::Serialize;
 
-use super::{WorkerError, crew::Crew, rules};
+use super::{
+    WorkerError,
+    crew::Crew,
+    rules::{self, Ruleset},
+    webhook,
+};
 use crate::{
     config::{self, Changes, Config, Source},
-    decision::Rules,
     inference,
     journal::Audit,
     model::{
@@ -129,15 +133,17 @@ pub(super) struct Reloader {
     crew: Crew,
     running: ArcSwap<Config>,
     /// The rules that are on; held while one reload has its turn.
-    rules: tokio::sync::Mutex<Rules>,
+    rules: tokio::sync::Mutex<Ruleset>,
 }
 
 /// All that a reload takes, before anything of it is.
 struct Prepared {
     changes: Changes,
+    /// What keeps the next start from posting alerts, though nothing is wrong until then.
+    at_next_start: Option<String>,
     /// `None` where the rules alone were read.
     engines: Option<(Engines, Vec<EngineWorker>)>,
-    rules: Rules,
+    rules: Ruleset,
 }
 
 impl Reloader {
@@ -147,7 +153,7 @@ impl Reloader {
         recorder: Arc<PrometheusRecorder>,
         crew: Crew,
         sessions: Sessions,
-        (running, rules): (Config, Rules),
+        (running, rules): (Config, Ruleset),
     ) -> Arc<Self> {
         let (running, rules) = (ArcSwap::from_pointee(running), tokio::sync::Mutex::new(rules));
         Arc::new(Self { source, recorder, sessions, crew, running, rules })
@@ -209,11 +215,12 @@ impl Reloader {
         let running = self.running();
         if trigger == Trigger::Rules {
             let rules = rules::read(&running.alerts, self.sessions.engines().registry()).await?;
-            return Ok(Prepared { changes: running.changed_to(&running), engines: None, rules });
+            return Ok(Prepared { changes: running.changed_to(&running), at_next_start: None, engines: None, rules });
         }
         let (source, recorder, before) = (self.source.clone(), Arc::clone(&self.recorder), self.sessions.engines());
         let load = move || {
-            let changes = running.changed_to(&source.read()?);
+            let asked = source.read()?;
+            let changes = running.changed_to(&asked);
             let mixed = |source| Refused::Mixed { stays: changes.needs_restart.clone(), source };
             changes.running.validate().map_err(mixed)?;
             let runtime = onnx::Runtime::load(running.onnxruntime.library.as_deref())?;
@@ -224,19 +231,21 @@ impl Reloader {
             let (engines, of_shadow) = engines.with_shadow(Some(&before), shadow, &making)?;
             workers.extend(of_shadow);
             super::prepare(&mut workers)?;
-            Ok((changes, engines, workers))
+            Ok((changes, asked.webhook, engines, workers))
         };
         let loaded: Result<_, Refused> = tokio::task::spawn_blocking(load)
             .await
             .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
-        let (changes, engines, workers) = loaded?;
+        let (changes, asked, engines, workers) = loaded?;
         let rules = rules::read(&changes.running.alerts, engines.registry()).await?;
-        Ok(Prepared { changes, engines: Some((engines, workers)), rules })
+        let at_next_start = webhook::refusal(&asked).await.map(|error| format!("the next start will fail: {error}"));
+        Ok(Prepared { changes, at_next_start, engines: Some((engines, workers)), rules })
     }
 
     /// Takes all of it. Waits for nothing, so that nobody sees a half of it for long.
-    fn take(&self, prepared: Prepared, rules: &mut Rules) -> Result<Reloaded, Refused> {
-        let Prepared { changes: Changes { running, taken, needs_restart }, engines, rules: new } = prepared;
+    fn take(&self, prepared: Prepared, rules: &mut Ruleset) -> Result<Reloaded, Refused> {
+        let Prepared { changes, at_next_start, engines, rules: new } = prepared;
+        let Changes { running, taken, needs_restart } = changes;
         let sessions = &self.sessions;
         let before = sessions.terms();
         let mut told = Reloaded {
@@ -244,10 +253,10 @@ impl Reloader {
             models: Vec::new(),
             shadow: None,
             models_removed: Vec::new(),
-            rules_changed: *rules != new,
+            rules_changed: rules.rules != new.rules,
             changed: taken,
             needs_restart,
-            warnings: Vec::new(),
+            warnings: at_next_start.into_iter().collect(),
         };
         // A model that failed has a new worker, though nothing else of it is new.
         if let Some((engines, workers)) = engines.filter(|(_, w)| !(w.is_empty() && told.changed.is_empty())) {
@@ -275,20 +284,21 @@ impl Reloader {
         told.models_removed = before.engines.models().iter().filter(|model| !is_served(model)).map(name).collect();
         if told.rules_changed {
             told.result = "taken";
-            told.warnings.extend(rules::changed_under_one_version(rules, &new));
-            sessions.set_rules(new.clone());
+            told.warnings.extend(rules::changed_under_one_version(&rules.rules, &new.rules));
+            sessions.set_rules(new.rules.clone());
             *rules = new;
         }
+        told.warnings.extend(rules.warning());
         self.audit(&told, &before, &now, rules);
         self.running.store(Arc::new(running));
         Ok(told)
     }
 
     /// Has the journal say what changed.
-    fn audit(&self, told: &Reloaded, before: &Terms, now: &Terms, rules: &Rules) {
+    fn audit(&self, told: &Reloaded, before: &Terms, now: &Terms, rules: &Ruleset) {
         let audit = |what: &str, version| self.sessions.audit(Audit::Reloaded { what: what.to_owned(), version });
         if told.rules_changed {
-            audit("rules", rules::version(rules));
+            audit("rules", rules.version());
         }
         if !told.changed.is_empty() {
             audit("configuration", told.changed.join(", "));

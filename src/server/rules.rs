@@ -11,7 +11,7 @@ use super::reload::{Reloader, Trigger};
 use crate::{
     config,
     decision::rules::{Invalid, Rule, Rules, UnknownEmotion},
-    model::Registry,
+    model::{Registry, manifest::sha256_hex},
 };
 
 /// Why there are no rules; the message says where to look.
@@ -46,9 +46,22 @@ pub enum Error {
     },
 }
 
+/// Rules as they were read.
+#[derive(Debug, Clone)]
+pub(super) struct Ruleset {
+    pub(super) rules: Rules,
+    /// The file; none where they are the shipped ones.
+    path: Option<PathBuf>,
+    /// SHA-256 of the file's bytes, hexadecimal.
+    pub(super) sha256: String,
+}
+
 /// The rules of the configuration, for these models; the shipped ones where it names no file.
-pub(super) async fn read(alerts: &config::Alerts, models: &Registry) -> Result<Rules, Error> {
-    let Some(path) = alerts.rules.clone() else { return Ok(Rules::shipped()) };
+pub(super) async fn read(alerts: &config::Alerts, models: &Registry) -> Result<Ruleset, Error> {
+    let Some(path) = alerts.rules.clone() else {
+        let sha256 = sha256_hex(Rules::shipped_text().as_bytes());
+        return Ok(Ruleset { rules: Rules::shipped(), path: None, sha256 });
+    };
     let text = match tokio::fs::read_to_string(&path).await {
         Ok(text) => text,
         Err(source) => return Err(Error::Read { path, source }),
@@ -58,19 +71,24 @@ pub(super) async fn read(alerts: &config::Alerts, models: &Registry) -> Result<R
         Err(source) => return Err(Error::Invalid { path, source }),
     };
     let labels = models.models().iter().flat_map(|model| model.manifest.labels.iter().map(String::as_str));
-    if rules.rules.is_empty() {
-        tracing::warn!(path = %path.display(), "the file of rules holds no [[rule]]: no alert will ever rise");
-    }
     match rules.check_emotions(labels) {
-        Ok(()) => Ok(rules),
+        Ok(()) => Ok(Ruleset { rules, path: Some(path), sha256: sha256_hex(text.as_bytes()) }),
         Err(source) => Err(Error::Emotion { path, source }),
     }
 }
 
-/// What they are, for the journal: each rule with its version.
-pub(super) fn version(rules: &Rules) -> String {
-    let named = rules.rules.iter().map(|rule| format!("{} {}", rule.name, rule.version));
-    named.collect::<Vec<_>>().join(", ")
+impl Ruleset {
+    /// What is to be known of rules that are valid.
+    pub(super) fn warning(&self) -> Option<String> {
+        let path = self.path.as_deref().filter(|_| self.rules.rules.is_empty())?;
+        Some(format!("the file of rules {} holds no [[rule]]: no alert will ever rise", path.display()))
+    }
+
+    /// What they are, for the journal: each rule with its version, and the hash of the file, since a version may be left as it is.
+    pub(super) fn version(&self) -> String {
+        let named = self.rules.rules.iter().map(|rule| format!("{} {}", rule.name, rule.version));
+        named.chain([format!("SHA-256 {}", self.sha256)]).collect::<Vec<_>>().join(", ")
+    }
 }
 
 /// Rules that are not what they were although their version is, a line each: an alert's evidence names a rule by its version.

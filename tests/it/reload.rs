@@ -10,7 +10,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 use undertone::{
     config::{Flags, Source},
-    model::Manifest,
+    journal::{Audit, Entry, Kind, Query, Record},
+    model::{Manifest, manifest::sha256_hex},
     server::{
         Reloaded, Server, Trigger,
         proto::{
@@ -236,6 +237,70 @@ async fn rules_that_changed_are_taken_by_the_same_reload() {
     put(&rules, &always().replace("enter", "entre"));
     let refused = harness.server.reload(Trigger::Signal).await.unwrap_err().to_string();
     assert!(refused.contains("entre"), "{refused}");
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rules_that_cannot_fire_are_refused_and_none_at_all_is_warned_of() {
+    let folder = Folder::new();
+    let rules = folder.path().join("rules.toml");
+    put(&rules, &always());
+    let harness = Harness::with(|config| {
+        config.models = vec![folder.path().to_owned()];
+        config.alerts.rules = Some(rules.clone());
+        config.alerts.reload_interval = Duration::from_secs(3600);
+    })
+    .await;
+    for (line, part) in [
+        ("roles = ['BOT']", "line 6: rule \"speech\", roles: names \"BOT\""),
+        ("roles = ['CUSTOMER', 'BOT']", "names \"BOT\""),
+        ("half_life_seconds = 2.0\nusual_half_life_seconds = 2.0", "at least 5 times half_life_seconds, 10"),
+    ] {
+        put(&rules, &format!("{}{line}\n", always()));
+        let (status, told) = reload(&harness).await;
+        assert!(status == 422 && told["error"].as_str().unwrap().contains(part), "{told}");
+    }
+    put(&rules, "");
+    for result in ["taken", "unchanged"] {
+        let (status, told) = reload(&harness).await;
+        assert_eq!((status, &told["result"]), (200, &result.into()), "{told}");
+        assert!(told["warnings"][0].as_str().unwrap().contains("rules.toml holds no [[rule]]"), "{told}");
+    }
+    put(&rules, &always());
+    let (_, told) = reload(&harness).await;
+    assert_eq!(told["warnings"], serde_json::json!([]));
+    // The journal says which rules these are, whatever their version says.
+    let of_rules = |entry: &Entry| match &entry.draft.record {
+        Record::Audit(Audit::Reloaded { what, version }) if what == "rules" => Some(version.clone()),
+        _ => None,
+    };
+    let told = async || {
+        let audits = Query { kinds: vec![Kind::Audit], ..Query::default() };
+        let audits = harness.server.sessions().journal().read_all(audits).await.unwrap();
+        audits.iter().filter_map(of_rules).collect::<Vec<String>>()
+    };
+    let [none, some] = [String::new(), always()].map(|text| sha256_hex(text.as_bytes()));
+    eventually!(told().await, [format!("SHA-256 {none}"), format!("speech 1, SHA-256 {some}")]);
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_that_the_next_start_would_miss_is_warned_of() {
+    let folder = Folder::new();
+    let file = folder.path().join("undertone.toml");
+    fs::write(&file, "").unwrap();
+    let harness = serve_by(&file, &folder).await;
+    let secret = folder.path().join("secret");
+    fs::write(&file, format!("[webhook]\nurls = ['http://127.0.0.1:9/x']\nsecret_file = {secret:?}\n")).unwrap();
+    let (status, told) = reload(&harness).await;
+    assert_eq!((status, &told["needs_restart"]), (200, &serde_json::json!(["webhook.secret_file", "webhook.urls"])));
+    let warning = told["warnings"][0].as_str().unwrap();
+    let named = format!("cannot read webhook.secret_file {}", secret.display());
+    assert!(warning.starts_with("the next start will fail: ") && warning.contains(&named), "{warning}");
+    fs::write(&secret, "").unwrap();
+    assert!(reload(&harness).await.1["warnings"][0].as_str().unwrap().contains("webhook.secret_file"));
+    fs::write(&secret, "0123456789abcdef0123456789abcdef").unwrap();
+    assert_eq!(reload(&harness).await.1["warnings"], serde_json::json!([]));
     harness.stop().await;
 }
 

@@ -8,12 +8,16 @@ use toml::{
 };
 
 use super::{Rule, Rules};
-use crate::decision::words;
+use crate::{decision::words, policy::Role};
 
 /// Letters, digits and what joins them: names go into ids, labels and file names.
 const NAME_LENGTH: usize = 64;
 /// Far more rules than anybody watches; every one costs each leg a little.
 const MOST_RULES: usize = 64;
+
+/// What is usual must follow the level so many times more slowly. Then a level that rises from nothing, after minutes of nothing, comes to
+/// 5^(-1/4) · (1 - 1/5) = 0.53 of the rise above the usual; at 2 times it comes to 0.25, and at 1 to nothing, so that no rule would fire.
+const LEAST_USUAL_RATIO: f64 = 5.0;
 
 /// What is wrong with a file of rules.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -121,12 +125,22 @@ fn check(rule: &Rule) -> Result<(), Fault> {
     if rule.roles.is_empty() {
         return Err(fault("roles", "is empty, expected at least one role, such as \"CUSTOMER\""));
     }
+    if rule.roles.contains(&Role::Bot) {
+        return Err(fault("roles", "names \"BOT\", but a machine voice is never analysed: leave it out"));
+    }
     if rule.tags.iter().any(|(key, value)| key.is_empty() || value.is_empty()) {
         return Err(fault("tags", "has an empty key or value"));
     }
     positive("half_life_seconds", rule.half_life_seconds)?;
     if let Some(usual) = rule.usual_half_life_seconds {
         positive("usual_half_life_seconds", usual)?;
+        let least = LEAST_USUAL_RATIO * rule.half_life_seconds;
+        if usual < least {
+            let problem = format!(
+                "is {usual}, expected at least {LEAST_USUAL_RATIO} times half_life_seconds, {least}: what rises would be usual before it is told"
+            );
+            return Err(fault("usual_half_life_seconds", &problem));
+        }
     }
     probability("enter", rule.enter)?;
     if let Some(leave) = rule.leave {
@@ -227,7 +241,18 @@ mod tests {
             (second("emotions = ['sad']\nenter = 0.5\ncool_down_seconds = -1"), 10, "cool_down_seconds"),
             (second("emotions = ['sad']\nenter = 0.5\nhalf_life_seconds = nan"), 10, "half_life_seconds"),
             (second("emotions = ['sad']\nenter = 0.5\nusual_half_life_seconds = 0.0"), 10, "usual_half_life_seconds"),
+            (
+                second("emotions = ['sad']\nenter = 0.5\nusual_half_life_seconds = 19.9"),
+                10,
+                "at least 5 times half_life_seconds, 20:",
+            ),
             (second("emotions = ['sad']\nenter = 0.5\nroles = ['BOSS']"), 10, "BOSS"),
+            (second("emotions = ['sad']\nenter = 0.5\nroles = ['BOT']"), 10, "\"BOT\", but a machine voice"),
+            (
+                second("emotions = ['sad']\nenter = 0.5\nroles = ['CUSTOMER', 'BOT']"),
+                10,
+                "\"BOT\", but a machine voice",
+            ),
             (second("emotions = ['sad']"), 6, "enter"),
             (format!("{ANGER}{ANGER}"), 6, "another rule"),
             ("[[rule]]\nname = 'a b'\nemotions = ['sad']\nenter = 0.5".to_owned(), 2, "name"),
@@ -238,6 +263,28 @@ mod tests {
             assert_eq!(invalid.line, line, "{invalid} in\n{text}");
             assert!(invalid.to_string().contains(part), "{invalid} does not name {part}");
         }
+    }
+
+    /// The share of a sudden rise, after minutes of nothing, by which the level is above the usual one at its highest.
+    fn told_of_a_rise(ratio: f64) -> f64 {
+        let above = |t: f64| (-t / ratio).exp2() - (-t).exp2();
+        (0..100_000).map(|step| above(f64::from(step) / 1000.0)).fold(0.0, f64::max)
+    }
+
+    #[test]
+    fn what_is_usual_is_slow_enough_for_half_of_a_sudden_rise_to_be_told() {
+        let rule = |usual: f64| format!("{ANGER}half_life_seconds = 2.0\nusual_half_life_seconds = {usual:?}\n");
+        for refused in [1.0, 1.9, 2.0, 9.9] {
+            let text = parse(&rule(refused)).unwrap_err().to_string();
+            assert!(
+                text.contains(&format!("usual_half_life_seconds: is {refused}, expected at least 5 times")),
+                "{text}"
+            );
+        }
+        assert!(parse(&rule(10.0)).is_ok());
+        assert!(told_of_a_rise(LEAST_USUAL_RATIO) > 0.5);
+        let told = [1.0, 2.0, LEAST_USUAL_RATIO, 45.0].map(|ratio| (100.0 * told_of_a_rise(ratio)).round());
+        assert_eq!(told, [0.0, 25.0, 53.0, 90.0]);
     }
 
     #[test]

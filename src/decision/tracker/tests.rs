@@ -280,10 +280,12 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 
 fn any_rule() -> impl Strategy<Value = Arc<Rule>> {
     let seconds = || prop_oneof![Just(0.0), 0.0_f64..30.0];
-    let usual = prop::option::of(1.0_f64..100.0)
-        .prop_map(|usual| usual.map_or_else(String::new, |usual| format!("usual_half_life_seconds = {usual:?}\n")));
+    // Times the half-life of the level.
+    let usual = prop::option::of(5.0_f64..50.0);
     (0.1_f64..8.0, usual, 0.0_f64..4.0, 1_u32..6, seconds(), seconds(), seconds(), seconds()).prop_map(
         |(half_life, usual, speech, windows, keep, cool, critical, grace)| {
+            let usual = usual.map(|ratio| format!("usual_half_life_seconds = {:?}\n", ratio * half_life));
+            let usual = usual.unwrap_or_default();
             rule(&format!(
                 "{usual}\
                  half_life_seconds = {half_life:?}\nmin_speech_seconds = {speech:?}\nmin_windows = {windows}\n\

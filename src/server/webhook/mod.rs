@@ -120,7 +120,7 @@ impl Webhook {
             };
             journal.mark(&mark, position).await?;
             let client = client(options, &url).map_err(Error::Client)?;
-            let post = Post { client, url, secrets: secrets.clone(), writer: writer.clone() };
+            let post = Post { place: index + 1, client, url, secrets: secrets.clone(), writer: writer.clone() };
             let (choice, lag) = (choice.clone(), lag.clone());
             receivers.push(Receiver { index, mark, position, choice, post, journal: journal.clone(), lag });
         }
@@ -164,6 +164,11 @@ impl Lag {
         let age = all.iter().flatten().min().map(|at| at.elapsed().unwrap_or_default());
         self.metrics.lag_seconds.set(age.unwrap_or_default().as_secs_f64());
     }
+}
+
+/// Why nothing could be posted with these options, as far as it is seen without a journal: the secret that posts are signed with.
+pub(super) async fn refusal(options: &config::Webhook) -> Option<Error> {
+    if options.urls.is_empty() { None } else { secrets(options).await.err() }
 }
 
 async fn secrets(options: &config::Webhook) -> Result<Secrets, Error> {

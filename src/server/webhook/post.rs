@@ -20,6 +20,8 @@ const ANSWER_BYTES: usize = 16 * 1024;
 /// How one receiver is posted to.
 #[derive(Clone)]
 pub(super) struct Post {
+    /// Which of `webhook.urls` it is, from 1.
+    pub(super) place: usize,
     pub(super) client: Client,
     pub(super) url: Url,
     pub(super) secrets: Secrets,
@@ -27,9 +29,9 @@ pub(super) struct Post {
 }
 
 impl Post {
-    /// The receiver without what may be secret in its address.
+    /// The receiver without what may be secret in its address: which of `webhook.urls` it is, and its origin.
     pub(super) fn receiver(&self) -> String {
-        self.url.origin().ascii_serialization()
+        receiver(self.place, &self.url)
     }
 
     /// Posts a change of an alert.
@@ -63,6 +65,10 @@ impl Post {
     }
 }
 
+fn receiver(place: usize, url: &Url) -> String {
+    format!("{place}. {}", url.origin().ascii_serialization())
+}
+
 /// What went wrong, without the address.
 fn problem(error: reqwest::Error) -> String {
     let error = error.without_url();
@@ -74,4 +80,16 @@ fn problem(error: reqwest::Error) -> String {
         cause = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn receivers_on_one_host_are_told_apart_without_their_secrets() {
+        let urls = ["https://user:word@hooks.example/services/T0KEN", "https://hooks.example/services/0THER?key=K3Y"];
+        let told: Vec<String> = (1..).zip(urls).map(|(place, url)| receiver(place, &url.parse().unwrap())).collect();
+        assert_eq!(told, ["1. https://hooks.example", "2. https://hooks.example"]);
+    }
 }
