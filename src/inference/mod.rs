@@ -113,6 +113,8 @@ enum Intake {
 struct State {
     queue: Queue<Request>,
     intake: Intake,
+    /// How many windows were told last to wait.
+    told_windows: usize,
 }
 
 /// What handles and worker share. The lock is the one on the audio's way: never held while a network runs or anything is awaited.
@@ -138,7 +140,7 @@ struct CloseOnDrop(Arc<Shared>);
 /// A handle and the worker that answers it. Nothing runs until [`Worker::run`].
 pub fn pair(options: Options, metrics: Metrics, backend: impl Backend) -> Result<(Handle, Worker), Invalid> {
     options.validate()?;
-    let state = State { queue: Queue::new(options.queue), intake: Intake::Open };
+    let state = State { queue: Queue::new(options.queue), intake: Intake::Open, told_windows: 0 };
     let most = options.queue.capacity + options.threads * options.queue.max_batch;
     let shared = Arc::new(Shared {
         state: Mutex::new(state),
@@ -286,12 +288,12 @@ impl Shared {
         let was_empty = state.queue.is_empty();
         let shed = state.queue.push(request, now);
         let waiting = state.queue.len();
+        self.tell_waiting(&mut state);
         drop(state);
         // Between an empty queue and a full batch, the worker that saw the first window is waiting for its time already.
         if was_empty || waiting >= self.options.queue.max_batch {
             self.wake.notify_one();
         }
-        self.metrics.queue_windows.set(waiting as f64);
         if let Some(shed) = shed {
             self.metrics.shed_total.increment(1);
             shed.answer(Outcome::Shed);
@@ -302,16 +304,22 @@ impl Shared {
     fn cancel(&self, leg: u64, id: u64) {
         let mut state = self.lock();
         let cancelled = state.queue.cancel(leg, id);
-        let waiting = state.queue.len();
+        self.tell_waiting(&mut state);
         drop(state);
         // Its memory is wiped where nobody waits for the lock.
         if cancelled.is_some() {
             self.metrics.cancelled_total.increment(1);
-            self.metrics.queue_windows.set(waiting as f64);
         }
     }
 
-    /// Tells what memory windows take now. By how much it changed, for while a model is exchanged both tell one number.
+    /// Tells how many windows wait: by how much that changed, for while a model is exchanged both tell one number.
+    fn tell_waiting(&self, state: &mut State) {
+        let waiting = state.queue.len();
+        self.metrics.queue_windows.increment(waiting as f64 - state.told_windows as f64);
+        state.told_windows = waiting;
+    }
+
+    /// Tells what memory windows take now, by how much it changed as well.
     fn tell_memory(&self) {
         let bytes = self.buffers.bytes() + self.batch_bytes.load(Ordering::Relaxed);
         let before = self.told_bytes.swap(bytes, Ordering::Relaxed);
@@ -335,9 +343,9 @@ impl Shared {
             state.intake = Intake::Failed(error.to_owned());
         }
         let waiting = state.queue.take_all();
+        self.tell_waiting(&mut state);
         drop(state);
         self.wake.notify_all();
-        self.metrics.queue_windows.set(0.0);
         self.metrics.failed_total.increment(waiting.len() as u64);
         for request in waiting {
             request.answer(Outcome::Failed(error.to_owned()));

@@ -151,10 +151,10 @@ impl Thread<'_> {
             let next = state.queue.next(now);
             state = match next {
                 Next::Batch(batch) => {
-                    let waiting = state.queue.len();
+                    let is_empty = state.queue.is_empty();
+                    shared.tell_waiting(&mut state);
                     drop(state);
-                    shared.metrics.queue_windows.set(waiting as f64);
-                    if waiting > 0 {
+                    if !is_empty {
                         // Somebody must watch over what is left while this thread runs the batch.
                         shared.wake.notify_one();
                     }

@@ -95,8 +95,12 @@ impl<R: Waiting> Legs<R> {
         if self.windows < windows {
             return false;
         }
-        let legs = self.orders.of_length(length).map(|leg| &self.legs[&leg]);
-        legs.take(windows).map(|leg| leg.at_once(windows)).sum::<usize>() >= windows
+        // No more is looked at than is asked for.
+        let mut missing = windows;
+        self.orders.of_length(length).any(|leg| {
+            missing -= self.legs[&leg].at_once(missing);
+            missing == 0
+        })
     }
 
     /// Takes out the oldest window of this length that overtakes none of its leg.

@@ -132,6 +132,14 @@ impl Registration<'_> {
         gauge
     }
 
+    /// One that others of this key may tell by as well, at this moment too: what it says stays.
+    pub(super) fn shared_gauge(&self, name: &'static str, help: &'static str) -> Gauge {
+        self.recorder.describe_gauge(KeyName::from(name), None, help.into());
+        let gauge = self.recorder.register_gauge(&self.key(name, &[]), &METADATA);
+        gauge.increment(0.0);
+        gauge
+    }
+
     pub(super) fn histogram(&self, name: &'static str, help: &'static str) -> Histogram {
         self.recorder.describe_histogram(KeyName::from(name), None, help.into());
         self.recorder.register_histogram(&self.key(name, &[]), &METADATA)

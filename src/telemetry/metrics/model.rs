@@ -34,7 +34,7 @@ pub(super) const CONFIDENCE_BUCKETS: [f64; 9] = [0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0
 pub(super) const INPUT_LEVEL_BUCKETS: [f64; 13] =
     [-99.0, -70.0, -60.0, -50.0, -45.0, -40.0, -35.0, -30.0, -25.0, -20.0, -15.0, -10.0, -5.0];
 
-/// What is measured of one model. Made once a model in service.
+/// What is measured of one model. Made once a model in service, and anew where one of its name is to take its place, or might have.
 pub struct ModelMetrics {
     /// Emotion events by the model's labels and [`UNCERTAIN`].
     pub events_total: Counters,
@@ -99,8 +99,9 @@ impl ModelMetrics {
             input_samples_total: from.counter(INPUT_SAMPLES, "Samples whose level was measured."),
             input_clipped_total: from
                 .counter(INPUT_CLIPPED, "Samples as large as their encoding can write: the line clips."),
-            queue_windows: from.gauge(QUEUE, "Windows that wait for the model."),
-            buffer_bytes: from.gauge(BUFFERS, "Memory of windows that wait and are run, and kept for those to come."),
+            queue_windows: from.shared_gauge(QUEUE, "Windows that wait for the model."),
+            buffer_bytes: from
+                .shared_gauge(BUFFERS, "Memory of windows that wait and are run, and kept for those to come."),
             batch_windows: from.histogram(BATCH, "Windows in a batch."),
             scored_total,
             shed_total,
