@@ -141,7 +141,11 @@ impl Sessions {
             }
             Record::Audit(Audit::SubjectDeleted { subject, actor, reason, .. }) => {
                 let speaks = |call: &Acknowledgement| call.legs.iter().any(|leg| leg.subject.as_ref() == Some(subject));
-                stop_all(self.calls_before(entry, speaks), None, &by(actor, reason)).await;
+                let calls = self.calls_before(entry, speaks);
+                let ids: BTreeSet<&str> = calls.iter().map(|live| &*live.call.call_id).collect();
+                // Others may speak in the same call by streams of their own.
+                let streams = self.shared.board.calls().into_iter().filter(|live| ids.contains(&*live.call.call_id));
+                stop_all(streams.collect(), None, &by(actor, reason)).await;
             }
             _ => {}
         }

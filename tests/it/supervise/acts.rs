@@ -163,6 +163,36 @@ async fn a_deletion_that_is_read_late_stops_no_call_that_began_since() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_deletion_of_a_subject_that_is_read_stops_every_stream_of_his_call() {
+    let harness = Harness::start().await;
+    let leg = |leg_id: &str, subject: Option<&str>| {
+        let mut config = customer("c");
+        (config.legs[0].leg_id, config.legs[0].subject) = (Some(leg_id.to_owned()), subject.map(str::to_owned));
+        config
+    };
+    let calls = [harness.call(leg("left", Some("someone"))).await, harness.call(leg("right", None)).await];
+    eventually!(harness.live_legs(), 2);
+    // His own stream is stopped already, so that nothing but the deletion stops the other.
+    let (actor, reason) = ("officer".to_owned(), "he asked".to_owned());
+    let (call_id, leg_id) = ("c".to_owned(), Some("left".to_owned()));
+    let withdraw = pb::WithdrawConsentRequest { call_id, leg_id, actor: actor.clone(), reason: reason.clone() };
+    harness.supervisor().await.withdraw_consent(withdraw).await.unwrap();
+    let withdrawn = || {
+        let live = harness.server.sessions().live_calls();
+        live.iter().filter(|call| call.legs()[0].withdrawn).count()
+    };
+    assert_eq!(withdrawn(), 1);
+    let audit = Audit::SubjectDeleted { subject: "someone".to_owned(), actor, reason, entries: 1 };
+    let audit = Draft::new(SystemTime::now(), Record::Audit(audit));
+    harness.server.sessions().journal().append(vec![audit]).await.unwrap();
+    eventually!(withdrawn(), 2);
+    for call in calls {
+        call.end().await.summaries(EndReason::ConsentWithdrawn);
+    }
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn consent_is_withdrawn_and_a_call_is_deleted() {
     let harness = Harness::start().await;
     let mut client = harness.supervisor().await;
