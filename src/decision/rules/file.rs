@@ -134,8 +134,9 @@ fn check(rule: &Rule) -> Result<(), Fault> {
     positive("half_life_seconds", rule.half_life_seconds)?;
     if let Some(usual) = rule.usual_half_life_seconds {
         positive("usual_half_life_seconds", usual)?;
-        let least = LEAST_USUAL_RATIO * rule.half_life_seconds;
-        if usual < least {
+        // Five times 0.14 is 0.7 to whoever writes it, and 0.7000000000000001 to the machine.
+        let least = (LEAST_USUAL_RATIO * rule.half_life_seconds * 1e9).round() / 1e9;
+        if usual < least - 1e-9 {
             let problem = format!(
                 "is {usual}, expected at least {LEAST_USUAL_RATIO} times half_life_seconds, {least}: what rises would be usual before it is told"
             );
@@ -282,6 +283,18 @@ mod tests {
             );
         }
         assert!(parse(&rule(10.0)).is_ok());
+        for hundredths in 10..2000_u32 {
+            let written = |hundredths: u32| format!("{}.{:02}", hundredths / 100, hundredths % 100);
+            let rule = |usual: u32| {
+                let half_life = written(hundredths);
+                format!("{ANGER}half_life_seconds = {half_life}\nusual_half_life_seconds = {}\n", written(usual))
+            };
+            let least = 5 * hundredths;
+            assert!(parse(&rule(least)).is_ok(), "{}", rule(least));
+            let text = parse(&rule(least - 1)).unwrap_err().to_string();
+            let told = f64::from(least) / 100.0;
+            assert!(text.contains(&format!("times half_life_seconds, {told}:")), "{text}");
+        }
         assert!(told_of_a_rise(LEAST_USUAL_RATIO) > 0.5);
         let told = [1.0, 2.0, LEAST_USUAL_RATIO, 45.0].map(|ratio| (100.0 * told_of_a_rise(ratio)).round());
         assert_eq!(told, [0.0, 25.0, 53.0, 90.0]);
