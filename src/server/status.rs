@@ -170,7 +170,7 @@ fn refused(refusal: &Refusal) -> Status {
         }
         Refusal::Differs { .. } => precondition("RESUMPTION", "config", &text),
         Refusal::Full { what, .. } => exhausted(what, text),
-        Refusal::Busy { .. } => exhausted("windows a second", text),
+        Refusal::Busy { .. } | Refusal::Occupied { .. } => exhausted("windows a second", text),
         Refusal::Draining => come_again(DRAINING, spread(RETRY_DRAINING), &text),
         Refusal::Analysis(features::Error::Rate(_)) => invalid("audio.sample_rate_hertz", &text),
         Refusal::Failed | Refusal::Analysis(_) => failed(),

@@ -207,7 +207,7 @@ impl Sessions {
 }
 
 impl Place {
-    /// Waits until there is room for so many seconds of its audio; not while the server drains, for then no call needs it.
+    /// Waits until there is room for so many seconds of its audio; not while the server drains, so that it is over before the deadline of that.
     async fn turn(&self, seconds: f64) {
         let (room, now) = (self.sessions.room(), Instant::now());
         let turn = self.sessions.recordings().turn(seconds * self.weight, room, now);

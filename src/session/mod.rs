@@ -174,6 +174,15 @@ pub enum Refusal {
         /// How many it scores.
         windows_per_second: f64,
     },
+    /// Live calls and the recordings in work leave no room for another.
+    #[error(
+        "the server scores {windows_per_second} windows a second, and live calls and other recordings leave no room for one more; try again \
+         later or on another server"
+    )]
+    Occupied {
+        /// How many it scores.
+        windows_per_second: f64,
+    },
     /// The server is on its way out.
     #[error("the server is shutting down; try again, on another server if there is one")]
     Draining,
@@ -324,7 +333,7 @@ impl Refusal {
             Self::Policy(_) | Self::Withdrawn { .. } => "policy",
             Self::Live(_) => "live",
             Self::Differs { .. } => "differs",
-            Self::Full { .. } | Self::Busy { .. } => "full",
+            Self::Full { .. } | Self::Busy { .. } | Self::Occupied { .. } => "full",
             Self::Draining => "draining",
             Self::Failed => "failed",
             Self::Analysis(_) => "invalid",

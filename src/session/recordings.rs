@@ -42,7 +42,7 @@ impl Recordings {
     /// Takes one more in, which as a leg would need so many windows a second.
     ///
     /// # Errors
-    /// [`Refusal::Full`] and [`Refusal::Busy`].
+    /// [`Refusal::Full`] and [`Refusal::Occupied`].
     pub(super) fn enter(&mut self, weight: f64, limit: usize, room: Room) -> Result<(), Refusal> {
         if self.count >= limit {
             return Err(Refusal::Full { what: "classifications", limit });
@@ -50,7 +50,7 @@ impl Recordings {
         // An idle server takes one, however slow it is.
         let is_idle = self.count == 0 && room.taken < ROUNDING;
         if !is_idle && self.weight + weight > room.left() + ROUNDING {
-            return Err(Refusal::Busy { windows_per_second: room.most });
+            return Err(Refusal::Occupied { windows_per_second: room.most });
         }
         self.count += 1;
         self.weight += weight;
@@ -97,7 +97,7 @@ mod tests {
         let mut recordings = Recordings::default();
         recordings.enter(WEIGHT, 4, room(100.0, 98.0)).unwrap();
         assert!(
-            matches!(recordings.enter(WEIGHT, 4, room(100.0, 97.0)), Err(Refusal::Busy { windows_per_second }) if windows_per_second == 100.0)
+            matches!(recordings.enter(WEIGHT, 4, room(100.0, 97.0)), Err(Refusal::Occupied { windows_per_second }) if windows_per_second == 100.0)
         );
         recordings.enter(WEIGHT, 4, room(100.0, 96.0)).unwrap();
         recordings.leave(WEIGHT);

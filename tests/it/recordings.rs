@@ -61,6 +61,7 @@ async fn admitted(harness: &Harness, config: AnalyzeConfig) -> Call {
 fn refused(status: &Status, says: &str) {
     assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}");
     assert!(status.message().contains(says), "{status:?}");
+    assert!(!status.message().contains("stride"), "a recording's cannot be chosen: {status:?}");
     assert!(status.get_details_retry_info().is_some_and(|retry| retry.retry_delay.is_some()), "{status:?}");
 }
 
