@@ -286,8 +286,9 @@ impl Reloader {
             told.result = "taken";
             told.warnings.extend(rules::changed_under_one_version(&rules.rules, &new.rules));
             sessions.set_rules(new.rules.clone());
-            *rules = new;
         }
+        // The same rules may lie in another file now.
+        *rules = new;
         told.warnings.extend(rules.warning());
         self.audit(&told, &before, &now, rules);
         self.running.store(Arc::new(running));

@@ -305,6 +305,22 @@ async fn a_secret_that_the_next_start_would_miss_is_warned_of() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_file_without_rules_is_warned_of_by_its_name_though_the_one_before_had_none_either() {
+    let folder = Folder::new();
+    let (file, none) = (folder.path().join("undertone.toml"), ["first.toml", "second.toml"]);
+    none.iter().for_each(|name| put(&folder.path().join(name), ""));
+    let named = |name: &str| fs::write(&file, format!("[alerts]\nrules = {:?}\n", folder.path().join(name))).unwrap();
+    named(none[0]);
+    let harness = serve_by(&file, &folder).await;
+    for name in none {
+        named(name);
+        let warning = reload(&harness).await.1["warnings"][0].to_string();
+        assert!(warning.contains(&format!("{name} holds no [[rule]]")), "{warning}");
+    }
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn reloads_at_the_same_time_take_turns() {
     let folder = Folder::new();
     let harness = serve(&folder).await;
