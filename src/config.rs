@@ -296,7 +296,7 @@ impl Default for Inference {
 impl Default for Session {
     fn default() -> Self {
         Self {
-            // At 256 KiB a leg, 2.5 GB; what the machine can score in time is bounded by `max_windows_per_second`.
+            // 2.6 GB at 256 KiB a leg, 2.8 at the 272 of 44.1 and 48 kHz; what the machine can score in time is bounded by `max_windows_per_second`.
             max_legs: 10_000,
             max_windows_per_second: None,
             calibrate: false,

@@ -30,8 +30,9 @@ pub(super) struct Driver {
     turn: Turn,
     /// A model that is tried on the same audio.
     shadow: Option<Beside>,
-    /// What its legs keep, told anew with every half second of audio, where that is counted, and what waits for its client.
+    /// What its legs keep and what waits for its client, told anew with every half second of audio, where that is counted.
     bytes: Option<Amount>,
+    /// What waits for its client.
     waiting_bytes: usize,
     failed: bool,
     /// The stream that it comes by, or the recording that it is, where that is traced.

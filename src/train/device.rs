@@ -2,12 +2,11 @@
 
 use anyhow::bail;
 use burn::tensor::Device as Burn;
-use clap::ValueEnum;
 
 use super::Recipe;
 
 /// What computes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Device {
     /// This machine's processor.
     Cpu,
