@@ -16,7 +16,9 @@ use undertone::{
 };
 
 mod chart;
+mod columns;
 mod page;
+mod side_by_side;
 mod study;
 mod table;
 
@@ -26,7 +28,7 @@ use study::Study;
 /// Scores models on labelled recordings: accuracy, recall, F1, calibration, by class and by group of speakers.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Folder with a model, a forest included; several are scored one after another.
+    /// Folder with a model, a forest included; several stand side by side.
     #[arg(long, required = true, num_args = 1.., value_name = "DIR")]
     model: Vec<PathBuf>,
     /// CREMA-D as distributed (AudioWAV/*.wav or the clips themselves), a folder of FLAC, or one with a CSV file,actor,label.
@@ -136,7 +138,12 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     match args.json.as_deref() {
         Some("-") => print(serde_json::to_string(&report)?),
         Some(path) => fs::write(path, serde_json::to_vec(&report)?).with_context(|| format!("cannot write {path}")),
-        None => report.models.iter().try_for_each(|scored| table::show(scored)),
+        None => {
+            if report.models.len() > 1 {
+                side_by_side::show(&report.models)?;
+            }
+            report.models.iter().try_for_each(|scored| table::show(scored))
+        }
     }
 }
 

@@ -14,6 +14,8 @@ pub struct Listeners {
     pub votes: u64,
     /// Part of all votes that is for the emotion played: how often one listener is right.
     pub accuracy: f64,
+    /// Mean of that part over the emotions.
+    pub uar: f64,
     /// Part of the clips for whose emotion most voted; an emotion level with others counts by its share.
     pub plurality_accuracy: f64,
     /// Mean of that part over the emotions.
@@ -57,16 +59,17 @@ impl Listeners {
         }
         let votes: u64 = confusion.iter().flatten().sum();
         let votes_right: u64 = (0..labels).map(|label| confusion[label][label]).sum();
-        let recalls: Vec<f64> = (0..labels)
-            .filter(|&label| played[label] > 0)
-            .map(|label| plurality[label] / played[label] as f64)
-            .collect();
+        let mean = |recall: &dyn Fn(usize) -> f64| {
+            let recalls: Vec<f64> = (0..labels).filter(|&label| played[label] > 0).map(recall).collect();
+            recalls.iter().sum::<f64>() / recalls.len() as f64
+        };
         Some(Self {
             clips: clips.len(),
             votes,
             accuracy: votes_right as f64 / votes as f64,
+            uar: mean(&|label| confusion[label][label] as f64 / confusion[label].iter().sum::<u64>() as f64),
             plurality_accuracy: plurality.iter().sum::<f64>() / clips.len() as f64,
-            plurality_uar: recalls.iter().sum::<f64>() / recalls.len() as f64,
+            plurality_uar: mean(&|label| plurality[label] / played[label] as f64),
             confusion,
             machine_accuracy: f64::from(right) / f64::from(answers),
             machine_agrees: f64::from(agreed) / f64::from(answers),
@@ -98,6 +101,7 @@ mod tests {
         let listeners = Listeners::of(&rows).unwrap();
         assert_eq!((listeners.clips, listeners.votes), (2, 18));
         assert!((listeners.accuracy - 13.0 / 18.0).abs() < 1e-12);
+        assert!((listeners.uar - f64::midpoint(6.0 / 8.0, 7.0 / 10.0)).abs() < 1e-12);
         assert!((listeners.plurality_accuracy - 1.0).abs() < 1e-12 && (listeners.plurality_uar - 1.0).abs() < 1e-12);
         assert_eq!((listeners.confusion[0].clone(), listeners.confusion[1][1]), (vec![6, 0, 0, 0, 2, 0], 7));
         assert!((listeners.machine_accuracy - 1.0 / 3.0).abs() < 1e-12);

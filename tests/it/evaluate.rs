@@ -11,9 +11,16 @@ use serde_json::Value;
 
 use crate::harness::tiny;
 
+/// Characters that a line of the terminal's tables has at most.
+const LINE_CHARACTERS: usize = 100;
+
 fn evaluate(model: &Path, data: &Path, arguments: &[&str]) -> Output {
+    evaluate_all(&[model], data, arguments)
+}
+
+fn evaluate_all(models: &[&Path], data: &Path, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_undertone"));
-    command.args(["evaluate", "--model"]).arg(model).arg("--data").arg(data).args(arguments);
+    command.args(["evaluate", "--model"]).args(models).arg("--data").arg(data).args(arguments);
     command.stdin(Stdio::null()).env_remove("RUST_LOG").output().unwrap()
 }
 
@@ -105,6 +112,7 @@ fn the_page_shows_all_of_it_and_needs_nothing_else() {
     let page = fs::read_to_string(&path).unwrap();
     // Confusion of the model and of people, reliability, coverage, by line, by window, by what was heard, and two of the training.
     assert_eq!(page.matches("<svg ").count(), 9);
+    assert!(!page.contains("history.jsonl"), "the curve is there");
     for text in
         ["flat", "noise10", "loss5", "1 s", "2 s", "3 s", "validation loss", "angry", "keeps nothing of a speaker"]
     {
@@ -160,11 +168,93 @@ fn what_cannot_be_scored_is_said_in_a_line() {
 }
 
 #[test]
+fn the_page_says_whose_training_is_not_known() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("page.html");
+    ended(0, &evaluate(&tiny(), &clips(), &["--actors", "1015", "--html", path.to_str().unwrap()]));
+    let page = fs::read_to_string(&path).unwrap();
+    assert!(page.contains("No curve of tiny: no <code>history.jsonl</code> lies in its folder."), "{page}");
+    assert!(!page.contains("validation loss"));
+}
+
+#[test]
 fn tables_are_printed_where_no_json_is_asked_for() {
-    let (out, _) = ended(0, &evaluate(&tiny(), &clips(), &["--baseline", "cold", "warm"]));
-    for text in
-        ["tiny 1 (", "UAR", "warm", "angry", "UAR by level", "people who heard 18 of these clips", "the same to it"]
-    {
+    let arguments = ["--condition", "noise20", "--baseline", "cold", "neutral"];
+    let (out, _) = ended(0, &evaluate(&tiny(), &clips(), &arguments));
+    for text in ["tiny 1 (", ": 18 clips of 3 actors", "UAR", "angry", "UAR by level", "the same to it"] {
         assert!(out.contains(text), "{text}\n{out}");
+    }
+    let (report, _) = ended(0, &evaluate(&tiny(), &clips(), &[&arguments[..], &["--json", "-"]].concat()));
+    let report: Value = serde_json::from_str(&report).unwrap();
+    let people = &report["models"][0]["results"][0]["listeners"];
+    for (row, uar, accuracy) in [
+        ("people, one vote", &people["uar"], &people["accuracy"]),
+        ("people, plurality", &people["plurality_uar"], &people["plurality_accuracy"]),
+    ] {
+        assert_eq!(figures(&out, row), [percent(uar), percent(accuracy)], "{out}");
+    }
+    assert!(out.contains(&format!("people who heard 18 of these clips gave {} votes", people["votes"])), "{out}");
+    assert!(!out.contains("UAR and its 95 % interval"), "there is nothing to stand beside:\n{out}");
+    assert_narrow(&out);
+}
+
+#[test]
+fn two_models_stand_in_one_table_with_people_before_each_has_its_own() {
+    let telephone = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("models/telephone");
+    let models = [telephone.as_path(), &tiny()];
+    let arguments = ["--condition", "mulaw", "noise20", "--window", "whole", "1", "--baseline", "cold", "neutral"];
+    let (out, _) = ended(0, &evaluate_all(&models, &clips(), &arguments));
+    let (report, _) = ended(0, &evaluate_all(&models, &clips(), &[&arguments[..], &["--json", "-"]].concat()));
+    let report: Value = serde_json::from_str(&report).unwrap();
+    let [telephone, tiny] = report["models"].as_array().unwrap().as_slice() else { panic!("{report}") };
+    let heading = |model: &Value| format!("{} {}", model["name"].as_str().unwrap(), model["version"].as_str().unwrap());
+    let (beside, own) = out.split_once(&format!("\n{} (", heading(telephone))).unwrap();
+    let head = beside.lines().find(|line| line.contains("heard")).unwrap();
+    assert!(head.find(&heading(telephone)) < head.find(&heading(tiny)) && head.contains(&heading(telephone)), "{out}");
+    let rows = telephone["results"].as_array().unwrap().iter().zip(tiny["results"].as_array().unwrap());
+    for (one, other) in rows.clone() {
+        let [line, heard, window] = ["condition", "baseline", "window"].map(|part| one[part].as_str().unwrap());
+        let row = format!("{line:7} {heard:7} {window} ");
+        let expected = [one, other].map(|result| {
+            let [uar, low, high] = ["uar", "uar_low", "uar_high"].map(|figure| percent(&result[figure]));
+            [uar, format!("({low}–{high})")]
+        });
+        assert_eq!(figures(beside, &row), expected.concat(), "{out}");
+    }
+    assert_eq!(rows.len(), 8);
+    let people = &telephone["results"][0]["listeners"];
+    for (row, uar) in [("people, one vote", &people["uar"]), ("people, plurality", &people["plurality_uar"])] {
+        assert_eq!(figures(beside, row), [percent(uar), percent(uar)], "{out}");
+        assert_eq!(own.matches(row).count(), 2, "each model's own table has people, too:\n{out}");
+    }
+    assert_eq!(own.matches("UAR by level").count(), 16, "what is told of each setting is as it was:\n{out}");
+    assert_narrow(&out);
+}
+
+#[test]
+fn more_models_than_a_line_holds_stand_in_tables_below_one_another() {
+    let tiny = tiny();
+    let (out, _) = ended(0, &evaluate_all(&[tiny.as_path(); 6], &clips(), &["--actors", "1015"]));
+    let (beside, _) = out.split_once("\ntiny 1 (").unwrap();
+    let heads: Vec<usize> =
+        beside.lines().filter(|line| line.contains("tiny 1")).map(|line| line.matches("tiny 1").count()).collect();
+    assert_eq!(heads, [4, 2], "{out}");
+    assert_eq!(beside.matches("people, plurality").count(), 2, "{out}");
+    assert_narrow(&out);
+}
+
+/// The words of the first line that begins so, after that beginning.
+fn figures<'a>(out: &'a str, row: &str) -> Vec<&'a str> {
+    let rest = out.lines().find_map(|line| line.strip_prefix(row)).unwrap_or_else(|| panic!("no row {row}:\n{out}"));
+    rest.split_whitespace().collect()
+}
+
+fn percent(part: &Value) -> String {
+    format!("{:.1}", part.as_f64().unwrap() * 100.0)
+}
+
+fn assert_narrow(out: &str) {
+    for line in out.lines() {
+        assert!(line.chars().count() <= LINE_CHARACTERS, "{line}");
     }
 }

@@ -8,6 +8,7 @@ use super::{
     Study,
     chart::{self, Axes, Dot, Error, Line},
     percent,
+    study::HISTORY_FILE,
 };
 
 const STYLE: &str = include_str!("page.css");
@@ -231,13 +232,15 @@ impl Page {
     }
 
     fn training(&mut self, studies: &[Study]) -> Result<(), Error> {
-        let known: Vec<(usize, &Study)> =
-            studies.iter().enumerate().filter(|(_, study)| !study.history.is_empty()).collect();
-        if known.is_empty() {
-            return Ok(());
+        self.add(format_args!("<section><h2>Training</h2>"));
+        for study in studies.iter().filter(|study| study.history.is_empty()) {
+            self.add(format_args!(
+                "<p class=\"note\">No curve of {}: no <code>{HISTORY_FILE}</code> lies in its folder.</p>",
+                escape(&study.scored.name)
+            ));
         }
-        self.add(format_args!("<section><h2>Training</h2><div class=\"row\">"));
-        for (colour, study) in known {
+        self.add(format_args!("<div class=\"row\">"));
+        for (colour, study) in studies.iter().enumerate().filter(|(_, study)| !study.history.is_empty()) {
             let line = |name: &str, dashed, value: &dyn Fn(&super::Epoch) -> Option<f64>| Line {
                 name: name.to_owned(),
                 points: study

@@ -12,7 +12,7 @@ use undertone::{
 use super::{Epoch, Scored};
 
 /// The trainer's log beside a model: what `undertone train --json` prints, an object an epoch.
-const HISTORY_FILE: &str = "history.jsonl";
+pub(super) const HISTORY_FILE: &str = "history.jsonl";
 
 /// Windows that are compared, as far as the model takes them.
 const WINDOWS: [Window; 4] = [Window::Seconds(1.0), Window::Seconds(2.0), Window::Seconds(3.0), Window::Whole];

@@ -2,70 +2,38 @@
 
 use std::collections::BTreeMap;
 
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::{CellAlignment, Table};
 use undertone::evaluate::{Baseline, Outcome, groups::Group};
 
-use super::{Scored, percent, print};
+use super::{
+    Scored,
+    columns::{self, Column, Row},
+    percent, print,
+};
 
-/// A model's table of settings, and for each setting what is taken for what and how groups fare.
+/// A model's table of settings with people below, and for each setting what is taken for what and how groups fare.
 pub(super) fn show(model: &Scored) -> anyhow::Result<()> {
-    print(format!("{} {} ({})\n", model.name, model.version, &model.sha256[..12]))?;
-    let mut table = table(&[
-        "line",
-        "heard before",
-        "window",
-        "clips",
-        "actors",
-        "UAR",
-        "95 %",
-        "accuracy",
-        "macro F1",
-        "weighted F1",
-        "ECE",
-        "Brier",
-        "surer half",
-        "most answered",
-        "unscored",
-    ]);
+    let Some(first) = model.results.first() else { return Ok(()) };
+    let (clips, actors) = (first.scores.clips, first.scores.actors);
+    let (name, version, sha256) = (&model.name, &model.version, &model.sha256[..12]);
+    print(format!("{name} {version} ({sha256}): {clips} clips of {actors} actors\n"))?;
+    print(columns::table(&settings(model)))?;
     for outcome in &model.results {
-        let scores = &outcome.scores;
-        table.add_row([
-            outcome.condition.as_str().to_owned(),
-            outcome.baseline.as_str().to_owned(),
-            outcome.window.clone(),
-            scores.clips.to_string(),
-            scores.actors.to_string(),
-            percent(scores.uar),
-            format!("{}–{}", percent(scores.uar_low), percent(scores.uar_high)),
-            percent(scores.accuracy),
-            format!("{:.3}", scores.macro_f1),
-            format!("{:.3}", scores.weighted_f1),
-            format!("{:.3}", scores.ece),
-            format!("{:.3}", scores.brier),
-            percent(scores.accuracy_at_half_coverage),
-            most_answered(outcome),
-            outcome.unscored_windows.to_string(),
-        ]);
-    }
-    print(table.trim_fmt())?;
-    for outcome in &model.results {
-        print(format!("\n{}, {}, {}", outcome.condition.as_str(), outcome.baseline.as_str(), outcome.window))?;
+        print(format!("\n{}", told(outcome)))?;
         print(classes(outcome, &model.labels).trim_fmt())?;
         let groups = groups(outcome);
         if !groups.is_empty() {
             print(groups)?;
         }
     }
-    if let Some((outcome, people)) = model.results.first().and_then(|first| Some((first, first.listeners.as_ref()?))) {
+    if let Some(people) = &first.listeners {
         print(format!(
-            "\npeople who heard {} of these clips: {} of their votes right, {} by plurality (UAR {}); the model has {} of the same right \
-             ({}) and says what most of them heard in {}",
+            "\npeople who heard {} of these clips gave {} votes; of the same the model has {} right ({})\n\
+             and says what most of them heard in {}",
             people.clips,
-            percent(people.accuracy),
-            percent(people.plurality_accuracy),
-            percent(people.plurality_uar),
+            people.votes,
             percent(people.machine_accuracy),
-            outcome.condition.as_str(),
+            told(first),
             percent(people.machine_agrees),
         ))?;
     }
@@ -81,10 +49,40 @@ pub(super) fn show(model: &Scored) -> anyhow::Result<()> {
     print("")
 }
 
+/// Columns of the settings; clips and what was not scored only where something was not.
+fn settings(model: &Scored) -> Vec<Column> {
+    let rows = Row::all(&model.results);
+    let figures = |head, figure: fn(&Outcome) -> String| Column::figures(head, &rows, |row| row.figure(figure));
+    let mut columns = vec![
+        Column::settings(&rows),
+        Column::figures("\nUAR", &rows, Row::uar),
+        Column::figures("\n95 %", &rows, Row::interval),
+        Column::figures("\naccuracy", &rows, Row::accuracy),
+        figures("macro\nF1", |outcome| format!("{:.3}", outcome.scores.macro_f1)),
+        figures("weighted\nF1", |outcome| format!("{:.3}", outcome.scores.weighted_f1)),
+        figures("\nECE", |outcome| format!("{:.3}", outcome.scores.ece)),
+        figures("\nBrier", |outcome| format!("{:.3}", outcome.scores.brier)),
+        figures("surer\nhalf", |outcome| percent(outcome.scores.accuracy_at_half_coverage)),
+        figures("most\nanswered", most_answered),
+    ];
+    if model.results.iter().any(|outcome| outcome.unscored_windows > 0) {
+        columns.push(figures("\nclips", |outcome| outcome.scores.clips.to_string()));
+        columns.push(figures("windows\nunscored", |outcome| outcome.unscored_windows.to_string()));
+    }
+    columns
+}
+
+fn told(outcome: &Outcome) -> String {
+    format!("{}, {}, {}", outcome.condition.as_str(), outcome.baseline.as_str(), outcome.window)
+}
+
 fn classes(outcome: &Outcome, labels: &[String]) -> Table {
     let mut heads = vec!["", "precision", "recall", "F1", "support", "answered:"];
     heads.extend(labels.iter().map(String::as_str));
-    let mut table = table(&heads);
+    let mut table = columns::bare(heads.into_iter().map(str::to_owned).collect());
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
     for (label, row) in labels.iter().zip(&outcome.scores.confusion) {
         let class = outcome.scores.per_class[label];
         let mut cells = vec![
@@ -112,15 +110,6 @@ fn groups(outcome: &Outcome) -> String {
         format!("UAR by {name}: {}", parts.join(", "))
     };
     named.into_iter().filter(|(_, groups)| !groups.is_empty()).map(line).collect::<Vec<_>>().join("\n")
-}
-
-fn table(heads: &[&str]) -> Table {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_header(heads.to_vec());
-    for column in table.column_iter_mut().skip(1) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    table
 }
 
 /// The label that is answered most, and how often.
