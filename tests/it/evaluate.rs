@@ -193,6 +193,12 @@ fn tables_are_printed_where_no_json_is_asked_for() {
     ] {
         assert_eq!(figures(&out, row), [percent(uar), percent(accuracy)], "{out}");
     }
+    let first = &report["models"][0]["results"][0];
+    let heading = format!(
+        "noise20, cold, whole: 18 clips, {} windows scored, {} not",
+        first["windows"], first["unscored_windows"]
+    );
+    assert!(out.contains(&heading), "{heading}\n{out}");
     assert!(out.contains(&format!("people who heard 18 of these clips gave {} votes", people["votes"])), "{out}");
     assert!(!out.contains("UAR and its 95 % interval"), "there is nothing to stand beside:\n{out}");
     assert_narrow(&out);

@@ -68,7 +68,7 @@ impl<'a> Row<'a> {
 
 impl Column {
     /// Of figures: to the right.
-    pub(super) fn figures(head: &str, rows: &[Row<'_>], cell: impl FnMut(Row<'_>) -> String) -> Self {
+    pub(super) fn figures<'a>(head: &str, rows: &[Row<'a>], cell: impl FnMut(Row<'a>) -> String) -> Self {
         Self { head: head.to_owned(), cells: rows.iter().copied().map(cell).collect(), alignment: CellAlignment::Right }
     }
 

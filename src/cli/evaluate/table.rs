@@ -19,7 +19,8 @@ pub(super) fn show(model: &Scored) -> anyhow::Result<()> {
     print(format!("{name} {version} ({sha256}): {clips} clips of {actors} actors\n"))?;
     print(columns::table(&settings(model)))?;
     for outcome in &model.results {
-        print(format!("\n{}", told(outcome)))?;
+        let (clips, windows, unscored) = (outcome.scores.clips, outcome.windows, outcome.unscored_windows);
+        print(format!("\n{}: {clips} clips, {windows} windows scored, {unscored} not", told(outcome)))?;
         print(classes(outcome, &model.labels).trim_fmt())?;
         let groups = groups(outcome);
         if !groups.is_empty() {
@@ -49,11 +50,10 @@ pub(super) fn show(model: &Scored) -> anyhow::Result<()> {
     print("")
 }
 
-/// Columns of the settings; clips and what was not scored only where something was not.
 fn settings(model: &Scored) -> Vec<Column> {
     let rows = Row::all(&model.results);
     let figures = |head, figure: fn(&Outcome) -> String| Column::figures(head, &rows, |row| row.figure(figure));
-    let mut columns = vec![
+    vec![
         Column::settings(&rows),
         Column::figures("\nUAR", &rows, Row::uar),
         Column::figures("\n95 %", &rows, Row::interval),
@@ -64,12 +64,7 @@ fn settings(model: &Scored) -> Vec<Column> {
         figures("\nBrier", |outcome| format!("{:.3}", outcome.scores.brier)),
         figures("surer\nhalf", |outcome| percent(outcome.scores.accuracy_at_half_coverage)),
         figures("most\nanswered", most_answered),
-    ];
-    if model.results.iter().any(|outcome| outcome.unscored_windows > 0) {
-        columns.push(figures("\nclips", |outcome| outcome.scores.clips.to_string()));
-        columns.push(figures("windows\nunscored", |outcome| outcome.unscored_windows.to_string()));
-    }
-    columns
+    ]
 }
 
 fn told(outcome: &Outcome) -> String {
