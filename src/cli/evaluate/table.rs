@@ -29,13 +29,13 @@ pub(super) fn show(model: &Scored) -> anyhow::Result<()> {
     }
     if let Some(people) = &first.listeners {
         print(format!(
-            "\npeople who heard {} of these clips gave {} votes; of the same the model has {} right ({})\n\
-             and says what most of them heard in {}",
+            "\npeople who heard {} of these clips gave {} votes; of the same clips the model has {} right\n\
+             and says what most of them heard in {} ({})",
             people.clips,
             people.votes,
             percent(people.machine_accuracy),
-            told(first),
             percent(people.machine_agrees),
+            told(first),
         ))?;
     }
     if !model.has_baseline && model.results.iter().any(|outcome| outcome.baseline != Baseline::Cold) {
