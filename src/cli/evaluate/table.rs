@@ -98,11 +98,9 @@ fn groups(outcome: &Outcome) -> String {
     let all = &outcome.groups;
     let named = [("sex", &all.sex), ("age", &all.age), ("race", &all.race), ("level", &all.level)];
     let line = |(name, groups): (&str, &BTreeMap<String, Group>)| {
-        let parts: Vec<String> = groups
-            .iter()
-            .map(|(key, group)| format!("{key} {} ({} actors)", percent(group.uar), group.actors))
-            .collect();
-        format!("UAR by {name}: {}", parts.join(", "))
+        let parts: Vec<String> =
+            groups.iter().map(|(key, group)| format!("{key} {} ({})", percent(group.uar), group.actors)).collect();
+        format!("UAR by {name} (actors): {}", parts.join(", "))
     };
     named.into_iter().filter(|(_, groups)| !groups.is_empty()).map(line).collect::<Vec<_>>().join("\n")
 }
