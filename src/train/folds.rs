@@ -58,7 +58,7 @@ pub struct CrossValidation {
     pub means: Vec<Mean>,
 }
 
-/// The mean of a condition and window over folds.
+/// The mean of a condition, a baseline and a window over the folds, all of which were scored so.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Mean {
     /// The line.
@@ -178,9 +178,11 @@ fn divide(present: &[String], folds: u32) -> anyhow::Result<Vec<Vec<String>>> {
 fn means(run: &[Fold]) -> Vec<Mean> {
     let Some(first) = run.first() else { return Vec::new() };
     let text = |value: &Value, key: &str| value[key].as_str().unwrap_or_default().to_owned();
-    let mean = |(index, of): (usize, &Value)| {
+    let alike = |of: &Value, other: &Value| ["condition", "baseline", "window"].iter().all(|key| of[key] == other[key]);
+    let mean = |of: &Value| {
         let every = |key: &str| -> Vec<f64> {
-            run.iter().filter_map(|fold| fold.results.get(index)?.get(key)?.as_f64()).collect()
+            let in_fold = |fold: &Fold| fold.results.iter().find(|other| alike(of, other))?.get(key)?.as_f64();
+            run.iter().filter_map(in_fold).collect()
         };
         let average = |values: &[f64]| values.iter().sum::<f64>() / values.len().max(1) as f64;
         let uar = every("uar");
@@ -195,7 +197,8 @@ fn means(run: &[Fold]) -> Vec<Mean> {
             accuracy_at_half_coverage: average(&every("accuracy_at_half_coverage")),
         }
     };
-    first.results.iter().enumerate().map(mean).collect()
+    let in_all = |of: &&Value| run.iter().all(|fold| fold.results.iter().any(|other| alike(of, other)));
+    first.results.iter().filter(in_all).map(mean).collect()
 }
 
 #[cfg(test)]
@@ -220,14 +223,17 @@ mod tests {
 
     #[test]
     fn means_are_over_folds_of_one_condition() {
-        let fold = |fold, uar: f64| Fold {
+        let result =
+            |(condition, uar): (&str, f64)| json!({"condition": condition, "window": "whole", "uar": uar, "ece": 0.1});
+        let fold = |fold, results: &[(&str, f64)]| Fold {
             fold,
             test_actors: vec![],
             valid_actors: vec![],
             epochs: 1,
-            results: vec![json!({"condition": "mulaw", "window": "whole", "uar": uar, "ece": 0.1})],
+            results: results.iter().copied().map(result).collect(),
         };
-        let means = means(&[fold(0, 0.5), fold(1, 0.7)]);
+        // The second was run when more was scored, in another order.
+        let means = means(&[fold(0, &[("mulaw", 0.5), ("wide", 0.9)]), fold(1, &[("alaw", 0.1), ("mulaw", 0.7)])]);
         assert_eq!((means.len(), means[0].condition.as_str()), (1, "mulaw"));
         assert!((means[0].uar - 0.6).abs() < 1e-12 && (means[0].uar_lowest - 0.5).abs() < 1e-12);
     }

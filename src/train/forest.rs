@@ -8,7 +8,7 @@ use super::{
     Event, LICENCE, Lines, Sides, Trained, VERSION, Work,
     calibrate::{self, Wanted},
     clips::{Clips, Heard},
-    figures, name,
+    record,
 };
 use crate::{
     corpus::{LABELS, Scene, line::Babble},
@@ -57,7 +57,7 @@ pub(super) fn train(work: &Work<'_>, tell: &(dyn Fn(Event<'_>) + Sync)) -> anyho
     };
     let (scores, test_scores) = work.score(&Subject::Forest(Box::new(forest.clone())), &sides, &wanted)?;
     for outcome in &scores {
-        forest.about.metrics.extend(figures(&name(outcome), &outcome.scores));
+        forest.about.metrics.extend(record::measured(outcome));
     }
     forest.save(&options.out)?;
     let About { training, calibration, .. } = forest.about;

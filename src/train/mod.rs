@@ -5,12 +5,7 @@
 //! actors as `undertone evaluate` does. No statistic looks at a validation actor's audio but the loss that stops the training, and
 //! the calibration.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    path::{Path, PathBuf},
-    sync::atomic::AtomicBool,
-};
+use std::{fs, path::PathBuf, sync::atomic::AtomicBool};
 
 use anyhow::Context as _;
 use clap::ValueEnum;
@@ -33,6 +28,7 @@ mod history;
 mod network;
 mod optimiser;
 mod recipe;
+mod record;
 mod recurrent;
 mod schedule;
 mod sides;
@@ -51,13 +47,13 @@ pub use recipe::Recipe;
 pub use thesis::Windows;
 
 use crate::{
-    corpus::{Clip, Condition, Corpus, LABELS, Split, split},
+    corpus::{Clip, Condition, Corpus, Split, split},
     decision::Calibration,
     evaluate::{self, Baseline, Outcome, Subject},
     model::{
         Manifest, Model,
-        manifest::{Bandwidth, FORMAT, Network, Training, sha256_hex},
-        onnx::{Options as SessionOptions, Runtime, graph},
+        manifest::{Bandwidth, Training, sha256_hex},
+        onnx::{Options as SessionOptions, Runtime},
     },
 };
 use cache::Cache;
@@ -237,7 +233,7 @@ impl Work<'_> {
         let widest = export::check(&manifest, &file, network, &run.kept, &some)?;
         tell(Event::Note(format!("the exported network differs from the trained one by {widest:.1e} at most")));
         if let Some(windows) = calibrate::scores(calibration, &answers.logits, &answers.labels, &manifest.labels) {
-            manifest.metrics.extend(figures("valid_windows", &windows));
+            manifest.metrics.extend(record::figures("valid_windows", &windows));
         }
 
         let subject = Subject::Network(Model::of(
@@ -255,11 +251,13 @@ impl Work<'_> {
         };
         let (scores, test_scores) = self.score(&subject, sides, &wanted)?;
         for outcome in &scores {
-            manifest.metrics.extend(figures(&name(outcome), &outcome.scores));
+            manifest.metrics.extend(record::measured(outcome));
         }
         checkpoint::replace(&options.out.join(NETWORK_FILE), &file)?;
         manifest.save(&options.out)?;
-        let card = card::write(&card::Facts { manifest: &manifest, sketch: &sketch, sides, scores: &scores });
+        let averaged = course.regime().average.is_some();
+        let facts = card::Facts { manifest: &manifest, sketch: &sketch, sides, scores: &scores, averaged };
+        let card = card::write(&facts);
         checkpoint::replace(&options.out.join("MODEL_CARD.md"), card.as_bytes())?;
         let Manifest { training, calibration, .. } = manifest;
         Ok(Trained { dir: options.out.clone(), training, calibration, scores, test_scores })
@@ -301,49 +299,6 @@ impl Work<'_> {
         };
         Ok((valid, test))
     }
-
-    fn manifest(&self, sketch: &Sketch, sides: &Sides, epochs: u32) -> Manifest {
-        Manifest {
-            format: FORMAT,
-            name: sketch.name.to_owned(),
-            version: VERSION.to_owned(),
-            description: sketch.description.to_owned(),
-            licence: LICENCE.to_owned(),
-            labels: LABELS.map(str::to_owned).to_vec(),
-            bandwidths: sketch.bandwidths.clone(),
-            network: Network {
-                file: NETWORK_FILE.to_owned(),
-                sha256: String::new(),
-                opset: graph::OPSET,
-                parameters: 0,
-                input: export::INPUT.to_owned(),
-                output: export::OUTPUT.to_owned(),
-            },
-            front_end: sketch.front_end.clone(),
-            window: sketch.window.clone(),
-            calibration: Calibration { temperature: 1.0, uncertain_below: 0.0 },
-            training: Training { teachers: sketch.teachers.clone(), ..self.training(sides, epochs) },
-            metrics: BTreeMap::new(),
-            standardization: sketch.standardization.clone(),
-        }
-    }
-}
-
-impl Work<'_> {
-    fn training(&self, sides: &Sides, epochs: u32) -> Training {
-        Training {
-            command: self.options.command.clone(),
-            recipe: self.options.recipe.name().to_owned(),
-            data: corpus_name(&self.options.data),
-            data_sha256: sides.train_sha256.clone(),
-            train_actors: self.split.train.clone(),
-            valid_actors: self.split.valid.clone(),
-            seed: self.options.seed,
-            epochs,
-            teachers: Vec::new(),
-            gpu: self.device.gpu.clone(),
-        }
-    }
 }
 
 impl Lines {
@@ -362,29 +317,4 @@ impl Lines {
             Self::Both => vec![Bandwidth::Wide, Bandwidth::Telephone],
         }
     }
-}
-
-/// What the figures of an outcome on the validation actors are called in a manifest.
-fn name(outcome: &Outcome) -> String {
-    let name = format!("valid_{}_{}", outcome.condition.as_str(), outcome.window);
-    match outcome.baseline {
-        Baseline::Cold => name,
-        heard => format!("{name}_{}", heard.as_str()),
-    }
-}
-
-fn figures(name: &str, scores: &evaluate::metrics::Scores) -> BTreeMap<String, f64> {
-    let figures = [
-        ("uar", scores.uar),
-        ("accuracy", scores.accuracy),
-        ("weighted_f1", scores.weighted_f1),
-        ("ece", scores.ece),
-        ("accuracy_at_half_coverage", scores.accuracy_at_half_coverage),
-    ];
-    figures.into_iter().map(|(figure, value)| (format!("{name}_{figure}"), (value * 1e4).round() / 1e4)).collect()
-}
-
-/// The folder's own name: where it lies is nobody's business.
-fn corpus_name(data: &Path) -> String {
-    data.file_name().map_or_else(|| "recordings".to_owned(), |name| name.to_string_lossy().into_owned())
 }

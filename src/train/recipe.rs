@@ -93,8 +93,8 @@ pub(super) struct Sketch {
     pub(super) conditions: Vec<Condition>,
     /// The windows they are judged by.
     pub(super) windows: Vec<Window>,
-    /// SHA-256 of the networks that it learnt from beside the labels.
-    pub(super) teachers: Vec<String>,
+    /// The networks that it learnt from beside the labels.
+    pub(super) teachers: Vec<Teacher>,
     /// When it is to give a label.
     pub(super) wanted: Wanted,
     /// Its features.
@@ -103,6 +103,15 @@ pub(super) struct Sketch {
     pub(super) window: WindowOptions,
     /// Mean and deviation of each value.
     pub(super) standardization: Standardization,
+}
+
+/// A network that another learnt from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Teacher {
+    /// SHA-256 of its file, hexadecimal.
+    pub(super) sha256: String,
+    /// What made it, into the folder where its student found it.
+    pub(super) command: String,
 }
 
 impl Recipe {

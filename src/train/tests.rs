@@ -1,6 +1,7 @@
 //! The whole way on a few real clips: training, resuming, exporting, and what it must not look at.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     sync::{
@@ -32,6 +33,9 @@ use crate::{
         onnx::{self, Provider},
     },
 };
+
+/// Steps of the telephone recipe that its loss falls in.
+const EPOCHS: u32 = 20;
 
 fn recordings() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/crema-d")
@@ -84,6 +88,28 @@ fn last_weights(out: &Path) -> Vec<(String, Vec<u8>)> {
     weights
 }
 
+/// Everything in a folder.
+fn files(dir: &Path) -> BTreeMap<String, Vec<u8>> {
+    let file =
+        |entry: fs::DirEntry| (entry.file_name().to_string_lossy().into_owned(), fs::read(entry.path()).unwrap());
+    fs::read_dir(dir).unwrap().map(|entry| file(entry.unwrap())).collect()
+}
+
+/// A run that has ended makes its model again of the checkpoint, and learns nothing more.
+fn is_made_again_of_its_checkpoint(options: &Options) {
+    let before = files(&options.out);
+    for file in [NETWORK_FILE, "manifest.toml", "MODEL_CARD.md"] {
+        fs::remove_file(options.out.join(file)).unwrap();
+    }
+    let (_, epochs) = train(&Options { resume: true, ..options.clone() });
+    assert!(epochs.is_empty());
+    let after = files(&options.out);
+    assert!(before.keys().eq(after.keys()), "{:?}", after.keys());
+    for (name, bytes) in before {
+        assert!(after[&name] == bytes, "{name} differs");
+    }
+}
+
 #[test]
 fn a_few_clips_are_learnt_and_the_model_can_be_served() {
     let out = tempfile::tempdir().unwrap();
@@ -128,17 +154,29 @@ fn a_resumed_run_makes_the_same_model_to_the_bit() {
     }
     let epochs = fs::read_to_string(parts.path().join("history.jsonl")).unwrap();
     assert_eq!(epochs.lines().count(), 3, "{epochs}");
+    is_made_again_of_its_checkpoint(&resumed);
 }
 
 #[test]
 fn the_telephone_recipe_learns_resumes_and_can_be_served() {
     let [whole, parts] = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
-    let options = |out: &Path| Options { recipe: Recipe::Telephone, ..options(&recordings(), out, 4) };
+    let options = |out: &Path| {
+        let narrow = Options { recipe: Recipe::Telephone, width: Some(8), ..options(&recordings(), out, EPOCHS) };
+        Options { command: "undertone train --recipe telephone".to_owned(), ..narrow }
+    };
     let (trained, epochs) = train(&options(whole.path()));
-    assert!(epochs.iter().all(|epoch| epoch.loss.is_finite()) && epochs.len() == 4);
+    // An epoch is one step, of windows that are cut, covered and mixed anew: several together tell whether the loss falls.
+    let mean = |epochs: &[Epoch]| epochs.iter().map(|epoch| epoch.loss).sum::<f64>() / epochs.len() as f64;
+    let (first, last) = (mean(&epochs[..5]), mean(&epochs[epochs.len() - 5..]));
+    assert!(last < 0.95 * first, "{first} {last} {epochs:?}");
     assert_eq!(Manifest::load(&trained.dir).unwrap().name, "telephone");
-    // Two conditions, whole clips and windows of two lengths, three amounts of the speaker heard before.
-    assert_eq!(trained.scores.len(), 18);
+    // Seven lines, whole clips and windows of two lengths, three amounts of the speaker heard before.
+    assert_eq!(trained.scores.len(), 63);
+    let card = fs::read_to_string(trained.dir.join("MODEL_CARD.md")).unwrap();
+    let kept = format!("the running average of the weights over the steps of all {EPOCHS} epochs, trained on the CPU");
+    for part in [&*kept, "An angry caller from the first word", "\n| noise10 | 2 |", "\n| 8k | whole |"] {
+        assert!(card.contains(part), "{part} is missing: {card}");
+    }
     // Stopped within its third epoch, then gone on with.
     let stop = AtomicBool::new(false);
     let tell = |event: Event<'_>| {
@@ -149,12 +187,13 @@ fn the_telephone_recipe_learns_resumes_and_can_be_served() {
     let error = run(&options(parts.path()), &stop, &tell).unwrap_err().to_string();
     assert!(error.contains("epoch 2 is saved"), "{error}");
     train(&Options { resume: true, ..options(parts.path()) });
-    for file in [NETWORK_FILE, "manifest.toml", CHECKPOINT_FILE] {
+    for file in [NETWORK_FILE, "manifest.toml", "MODEL_CARD.md", CHECKPOINT_FILE] {
         let read = |out: &Path| fs::read(out.join(file)).unwrap();
         assert!(read(whole.path()) == read(parts.path()), "{file} differs");
     }
+    is_made_again_of_its_checkpoint(&options(parts.path()));
     // The cycle is as long as it was begun.
-    let longer = Options { resume: true, epochs: Some(5), ..options(parts.path()) };
+    let longer = Options { resume: true, epochs: Some(EPOCHS + 1), ..options(parts.path()) };
     let error = format!("{:#}", run(&longer, &AtomicBool::new(false), &|_| {}).unwrap_err());
     assert!(error.contains("other options"), "{error}");
 }
@@ -163,12 +202,18 @@ fn the_telephone_recipe_learns_resumes_and_can_be_served() {
 fn a_student_learns_from_networks_that_heard_none_of_its_judges() {
     let [teacher, alone, taught] = std::array::from_fn(|_| tempfile::tempdir().unwrap());
     let options = |out: &Path| Options { recipe: Recipe::Telephone, ..options(&recordings(), out, 2) };
-    train(&Options { seed: 5, ..options(teacher.path()) });
+    let first = "undertone train --seed 5 --out elsewhere".to_owned();
+    train(&Options { seed: 5, command: first, ..options(teacher.path()) });
     let with = |out: &Path| Options { teachers: vec![teacher.path().to_owned()], ..options(out) };
     let (trained, _) = train(&with(taught.path()));
     let known = Manifest::load(teacher.path()).unwrap().network.sha256;
     assert_eq!(trained.training.teachers, std::slice::from_ref(&known));
-    assert!(fs::read_to_string(taught.path().join("MODEL_CARD.md")).unwrap().contains(&known));
+    let card = fs::read_to_string(taught.path().join("MODEL_CARD.md")).unwrap();
+    let way = format!(
+        "2 commands in this order, which make it again of the sources that it was made by: its teachers, then itself.\n\n```\nundertone train --seed 5 --out {}\nundertone train\n```",
+        teacher.path().display()
+    );
+    assert!(card.contains(&known) && card.contains(&way), "{card}");
     let (without, _) = train(&options(alone.path()));
     assert!(without.training.teachers.is_empty());
     assert_ne!(last_weights(alone.path()), last_weights(taught.path()));
@@ -226,7 +271,9 @@ fn another_seed_may_not_go_on() {
 
 #[test]
 fn nothing_that_is_learnt_or_counted_looks_at_a_validation_actor() {
-    systems::learns_alike_whatever_the_validation_actor_says(Recipe::CnnBilstm);
+    for recipe in [Recipe::CnnBilstm, Recipe::Telephone] {
+        systems::learns_alike_whatever_the_validation_actor_says(recipe);
+    }
 }
 
 #[test]

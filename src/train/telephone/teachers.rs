@@ -3,7 +3,10 @@
 //! They are shown the windows that it is shown, covered and mixed (Beyer et al., 2022), and the mean of their probabilities is most of
 //! what its answer is held against.
 
-use std::sync::{Mutex, PoisonError};
+use std::{
+    path::Path,
+    sync::{Mutex, PoisonError},
+};
 
 use anyhow::{Context as _, bail, ensure};
 use rayon::prelude::*;
@@ -16,7 +19,7 @@ use crate::{
         Model,
         onnx::{Options, Session},
     },
-    train::{Work, network::Batch},
+    train::{Work, network::Batch, recipe::Teacher},
 };
 
 /// Part of a target that the teachers decide; labels have the rest.
@@ -27,6 +30,7 @@ const PLAIN: Calibration = Calibration { temperature: 1.0, uncertain_below: 0.0 
 /// Networks with the same features and labels as their student.
 pub(super) struct Teachers {
     models: Vec<Model>,
+    found: Vec<Teacher>,
     sessions: Vec<Mutex<Session>>,
 }
 
@@ -37,7 +41,7 @@ impl Teachers {
     /// A model that cannot be loaded, has other features or labels, or was trained on an actor who judges the student: what it knows of
     /// them would come to the student, too.
     pub(super) fn load(work: &Work<'_>, front_end: &FrontEnd) -> anyhow::Result<Self> {
-        let mut models = Vec::new();
+        let (mut models, mut found) = (Vec::new(), Vec::new());
         for dir in &work.options.teachers {
             let model = Model::load(work.runtime, dir, Options::default())
                 .with_context(|| format!("the teacher in {} cannot be loaded", dir.display()))?;
@@ -65,10 +69,12 @@ impl Teachers {
                     known.join(", ")
                 );
             }
+            let command = made_in(dir, &manifest.training.command);
+            found.push(Teacher { sha256: model.sha256().to_owned(), command });
             models.push(model);
         }
         let sessions = models.iter().map(|model| Ok(Mutex::new(model.session()?))).collect::<anyhow::Result<_>>()?;
-        Ok(Self { models, sessions })
+        Ok(Self { models, found, sessions })
     }
 
     /// Checks that they are given what they were trained on.
@@ -86,9 +92,9 @@ impl Teachers {
         Ok(())
     }
 
-    /// SHA-256 of each network, hexadecimal.
-    pub(super) fn sha256(&self) -> Vec<String> {
-        self.models.iter().map(|model| model.sha256().to_owned()).collect()
+    /// What they are and how each was made.
+    pub(super) fn found(&self) -> &[Teacher] {
+        &self.found
     }
 
     /// Puts most of what they think of its windows into a batch's targets; without teachers they stay.
@@ -107,5 +113,31 @@ impl Teachers {
         for (index, target) in batch.targets.iter_mut().enumerate() {
             *target = (1.0 - TRUST) * *target + part * answers.iter().map(|answer| answer[index]).sum::<f32>();
         }
+    }
+}
+
+/// A model's command with `--out` where it lies now: what was made may have been moved since, and nothing else depends on it.
+fn made_in(dir: &Path, command: &str) -> String {
+    let mut words: Vec<String> = command.split(' ').map(str::to_owned).collect();
+    for at in 0..words.len() {
+        if words[at] == "--out" && at + 1 < words.len() {
+            words[at + 1] = dir.display().to_string();
+        } else if words[at].starts_with("--out=") {
+            words[at] = format!("--out={}", dir.display());
+        }
+    }
+    words.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_teacher_that_was_moved_is_made_where_its_student_looks_for_it() {
+        let of = |command| made_in(Path::new("models/seed0"), command);
+        assert_eq!(of("undertone train --out models/a --seed 1"), "undertone train --out models/seed0 --seed 1");
+        assert_eq!(of("undertone train --seed 1 --out=a"), "undertone train --seed 1 --out=models/seed0");
+        assert_eq!(of("undertone train --out"), "undertone train --out");
     }
 }
