@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeSet,
     fs,
+    ops::ControlFlow,
     path::{Path, PathBuf},
 };
 
@@ -123,7 +124,11 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         let bar = ProgressBar::with_draw_target(Some(plan.steps(clips.len())), ProgressDrawTarget::stderr());
         bar.set_style(ProgressStyle::with_template("{msg} {bar:30} {pos}/{len} clips {eta}")?);
         bar.set_message(subject.name().to_owned());
-        let measured = evaluate::measure(subject, &clips, plan.settings(), args.gate, &|| bar.inc(1))?;
+        let progress = || {
+            bar.inc(1);
+            ControlFlow::Continue(())
+        };
+        let measured = evaluate::measure(subject, &clips, plan.settings(), args.gate, &progress)?;
         bar.finish_and_clear();
         let study = plan.study(measured, |results, left_out| scored(subject, &clips, results, left_out), dir)?;
         warn(&study.scored);

@@ -291,7 +291,8 @@ mod with_trainer {
         fn tell(&self, event: &Event<'_>) {
             match event {
                 Event::Reading(clips) => self.begin("reading", *clips),
-                Event::Read => self.bar.inc(1),
+                Event::Scoring(clips) => self.begin("scoring", *clips),
+                Event::Read | Event::Scored => self.bar.inc(1),
                 Event::Epoch { epoch, batches } => self.begin(&format!("epoch {epoch}"), *batches),
                 Event::Batch { .. } => self.bar.inc(1),
                 Event::Note(text) => self.bar.suspend(|| note(text)),

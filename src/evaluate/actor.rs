@@ -1,5 +1,7 @@
 //! Everything about the clips of one actor: the same line, the same noise, and what was heard of them before.
 
+use std::ops::ControlFlow;
+
 use super::{Baseline, Error, SEED, Setting, ear::Ear};
 use crate::{
     audio::file,
@@ -14,8 +16,8 @@ pub(super) struct Plan<'a> {
     pub(super) babble: &'a Babble,
     /// Whether the gate decides what is speech.
     pub(super) gate: bool,
-    /// Called once a clip and condition.
-    pub(super) progress: &'a (dyn Fn() + Sync),
+    /// Called once a clip and condition; says whether to go on.
+    pub(super) progress: &'a (dyn Fn() -> ControlFlow<()> + Sync),
 }
 
 /// What was thought of one actor's clips.
@@ -62,7 +64,9 @@ pub(super) fn think<E: Ear>(ear: &mut E, clips: &[&Clip], plan: &Plan<'_>) -> Re
     for condition in conditions {
         let mut heard: Vec<Option<E::Heard>> = Vec::with_capacity(clips.len());
         for (clip, recording) in clips.iter().zip(&mut recordings) {
-            (plan.progress)();
+            if (plan.progress)().is_break() {
+                return Err(Error::Stopped);
+            }
             heard.push(match recording {
                 None => None,
                 Some((samples, rate_hz)) => {

@@ -6,6 +6,7 @@
 
 use std::{
     collections::BTreeMap,
+    ops::ControlFlow,
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -134,6 +135,9 @@ pub enum Error {
         /// Who.
         actor: String,
     },
+    /// `progress` said so.
+    #[error("stopped before all clips were scored")]
+    Stopped,
     /// Nothing was scored.
     #[error("no clip could be scored: {0}")]
     Nothing(String),
@@ -169,15 +173,15 @@ impl Setting {
     }
 }
 
-/// Scores a model on `clips`; `progress` is called once a clip and condition.
+/// Scores a model on `clips`; `progress` is called once a clip and condition, and says whether to go on.
 ///
 /// # Errors
-/// An [`Error`] where labels or windows do not fit the model, the network fails, or nothing could be scored.
+/// An [`Error`] where labels or windows do not fit the model, the network fails, `progress` breaks off, or nothing could be scored.
 pub fn evaluate(
     subject: &Subject,
     clips: &[&Clip],
     options: &Options,
-    progress: &(dyn Fn() + Sync),
+    progress: &(dyn Fn() -> ControlFlow<()> + Sync),
 ) -> Result<Measured, Error> {
     measure(subject, clips, &options.settings(), options.gate, progress)
 }
@@ -191,7 +195,7 @@ pub fn measure(
     clips: &[&Clip],
     settings: &[Setting],
     gate: bool,
-    progress: &(dyn Fn() + Sync),
+    progress: &(dyn Fn() -> ControlFlow<()> + Sync),
 ) -> Result<Measured, Error> {
     subject.validate(settings.iter().map(|setting| setting.window))?;
     let babble = if settings.iter().any(|setting| setting.condition.has_babble()) {

@@ -86,7 +86,11 @@ fn options(conditions: &[Condition], baselines: &[Baseline], windows: &[Window])
 }
 
 fn scores(subject: &Subject, clips: &[&Clip], options: &Options) -> Measured {
-    evaluate(subject, clips, options, &|| {}).unwrap()
+    evaluate(subject, clips, options, &go_on).unwrap()
+}
+
+fn go_on() -> ControlFlow<()> {
+    ControlFlow::Continue(())
 }
 
 #[test]
@@ -184,7 +188,7 @@ fn a_network_of_any_length_is_heard_over_longer_windows_than_it_is_served() {
         &shipped(),
         &of(&corpus, "1002"),
         &options(&[Condition::Wide], &[Baseline::Cold], &[Window::Seconds(7.5)]),
-        &|| {},
+        &go_on,
     );
     assert!(error.unwrap_err().to_string().contains("6.97 s"));
 }
@@ -270,7 +274,7 @@ fn a_clip_that_cannot_be_read_is_named_and_the_others_are_scored() {
     let Measured { outcomes, left_out } = scores(&shipped(), &[&corpus.clips[0], &broken], &wanted);
     assert!(outcomes.iter().all(|outcome| outcome.scores.clips == 1));
     assert!(left_out.len() == 1 && left_out[0].contains("none/1066_DFA_ANG_XX.wav"), "{left_out:?}");
-    let error = evaluate(&shipped(), &[&broken], &wanted, &|| {}).unwrap_err().to_string();
+    let error = evaluate(&shipped(), &[&broken], &wanted, &go_on).unwrap_err().to_string();
     assert!(error.contains("no clip could be scored") && error.contains("none/1066"), "{error}");
 }
 
@@ -282,9 +286,25 @@ fn the_8_bit_variant_answers_nearly_as_the_default_does() {
     let settings = [Setting::new(Condition::Mulaw, Baseline::Warm, Window::Seconds(2.0))];
     let scores = ["models/telephone", "models/telephone-int8"].map(|dir| {
         let subject = Subject::load(&root.join(dir), Provider::Cpu).unwrap();
-        measure(&subject, &clips, &settings, false, &|| {}).unwrap().outcomes.remove(0).scores
+        measure(&subject, &clips, &settings, false, &go_on).unwrap().outcomes.remove(0).scores
     });
     assert!(scores[0].clips > 10 && scores[0].clips == scores[1].clips);
     assert!((scores[0].brier - scores[1].brier).abs() < 0.05, "{} {}", scores[0].brier, scores[1].brier);
     assert!((scores[0].accuracy - scores[1].accuracy).abs() < 0.15, "{} {}", scores[0].accuracy, scores[1].accuracy);
+}
+
+#[test]
+fn who_says_so_stops_it_between_clips() {
+    let corpus = corpus();
+    let clips: Vec<&Clip> = corpus.clips.iter().collect();
+    let heard = AtomicUsize::new(0);
+    let stop = || {
+        heard.fetch_add(1, Ordering::Relaxed);
+        ControlFlow::Break(())
+    };
+    let wanted = options(&[Condition::Mulaw, Condition::Wide], &[Baseline::Cold], &[Window::Whole]);
+    let error = evaluate(&shipped(), &clips, &wanted, &stop).unwrap_err();
+    assert!(matches!(error, Error::Stopped), "{error}");
+    // An actor is a thread's work, and there are three.
+    assert!((1..=3).contains(&heard.load(Ordering::Relaxed)), "{heard:?}");
 }

@@ -49,13 +49,13 @@ pub(super) struct Heard {
     pub(super) rate_hz: u32,
 }
 
-/// Reads `clips` and has something made of each; `progress` is called once a clip. A clip that is known to be wrong, cannot be read,
-/// is silent, or carries the audio of another label or actor is left out.
+/// Reads `clips` and has something made of each; `progress` is called once a clip, and its error ends it. A clip that is known to be
+/// wrong, cannot be read, is silent, or carries the audio of another label or actor is left out.
 pub(super) fn gather<T: Send>(
     clips: &[&Clip],
     make: impl Fn(Heard) -> anyhow::Result<T> + Sync,
-    progress: impl Fn() + Sync,
-) -> Clips<T> {
+    progress: impl Fn() -> anyhow::Result<()> + Sync,
+) -> anyhow::Result<Clips<T>> {
     gather_by(clips, |clip, actor| self::make(clip, actor, &make), progress)
 }
 
@@ -65,8 +65,8 @@ pub(super) fn gather_kept<T: Send + Kept>(
     cache: &Cache,
     what: impl Fn(&Clip) -> String + Sync,
     make: impl Fn(Heard) -> anyhow::Result<T> + Sync,
-    progress: impl Fn() + Sync,
-) -> Clips<T> {
+    progress: impl Fn() -> anyhow::Result<()> + Sync,
+) -> anyhow::Result<Clips<T>> {
     let find = |clip: &Clip, actor: usize| {
         let source = fs::read(&clip.path).map_err(|error| format!("cannot read {}: {error}", clip.path.display()))?;
         let key = || Key::new(&what(clip), &source).and(clip.name.as_bytes());
@@ -83,20 +83,19 @@ pub(super) fn gather_kept<T: Send + Kept>(
 fn gather_by<T: Send>(
     clips: &[&Clip],
     make: impl Fn(&Clip, usize) -> Result<(Used, T), String> + Sync,
-    progress: impl Fn() + Sync,
-) -> Clips<T> {
+    progress: impl Fn() -> anyhow::Result<()> + Sync,
+) -> anyhow::Result<Clips<T>> {
     let mut actors: Vec<String> = clips.iter().map(|clip| clip.actor.clone()).collect();
     actors.sort_unstable();
     actors.dedup();
-    let read: Vec<Result<(Used, T), String>> = clips
+    let read = clips
         .par_iter()
         .map(|clip| {
             let actor = actors.binary_search(&clip.actor).expect("every clip's actor is in the list");
             let read = known(clip).and_then(|()| make(clip, actor));
-            progress();
-            read
+            progress().map(|()| read)
         })
-        .collect();
+        .collect::<anyhow::Result<Vec<Result<(Used, T), String>>>>()?;
     let conflicts = conflicts(&read);
     let mut gathered = Clips { used: Vec::new(), made: Vec::new(), actors, left_out: Vec::new() };
     for (read, conflict) in read.into_iter().zip(conflicts) {
@@ -111,7 +110,7 @@ fn gather_by<T: Send>(
             }
         }
     }
-    gathered
+    Ok(gathered)
 }
 
 impl<T> Clips<T> {

@@ -118,7 +118,10 @@ pub(super) fn fit(task: &Task<'_>, stop: &AtomicBool, tell: &(dyn Fn(Event<'_>) 
             tell(Event::Batch { loss: step.loss });
         }
         let judged = if regime.average.is_some() { &run.kept } else { &run.parameters };
-        let valid = Validation::of(&answers(course, judged), network.penalty(judged));
+        let Some(answers) = answers(course, judged, stop) else {
+            bail!("stopped in the validation of epoch {epoch}: {}", kept(run.epoch));
+        };
+        let valid = Validation::of(&answers, network.penalty(judged));
         let verdict = run.schedule.after(epoch, valid.loss);
         run.epoch = epoch;
         if regime.average.is_none() && verdict.keep {
@@ -146,16 +149,19 @@ pub(super) fn fit(task: &Task<'_>, stop: &AtomicBool, tell: &(dyn Fn(Event<'_>) 
     Ok(run)
 }
 
-/// What a network says of the validation windows.
-pub(super) fn answers(course: &dyn Course, parameters: &Parameters) -> Answers {
+/// What a network says of the validation windows; nothing after `stop`.
+pub(super) fn answers(course: &dyn Course, parameters: &Parameters, stop: &AtomicBool) -> Option<Answers> {
     let mut answers = Answers::default();
     for Batch { windows, labels, targets, frames } in course.validation() {
+        if stop.load(Ordering::Relaxed) {
+            return None;
+        }
         let batch = Batch { windows, labels, targets, frames };
         answers.logits.extend(course.network().logits(parameters, &batch));
         answers.labels.extend(batch.labels);
         answers.targets.extend(batch.targets);
     }
-    answers
+    Some(answers)
 }
 
 struct Validation {
@@ -203,7 +209,8 @@ fn average(running: &mut Parameters, parameters: &Parameters, slowest: f64, step
     }
 }
 
-fn kept(epoch: u32) -> String {
+/// What is left of a run that was stopped after so many epochs.
+pub(super) fn kept(epoch: u32) -> String {
     match epoch {
         0 => "no epoch was finished, so there is nothing to resume".to_owned(),
         epoch => format!("epoch {epoch} is saved; go on with --resume"),

@@ -37,6 +37,7 @@ pub(super) fn train(work: &Work<'_>, tell: &(dyn Fn(Event<'_>) + Sync)) -> anyho
     let (clips, sides) = work.gather_kept(|_| what.clone(), |heard| rows(&heard, options.lines), tell)?;
     let (values, labels) = side(&clips, &work.split.train);
     tell(Event::Note(format!("growing {TREES} trees on {} rows of {CLIP_VALUES} values", labels.len())));
+    anyhow::ensure!(!work.is_stopped(), "stopped before the trees grew: nothing was written");
     // One thread: with several the trees' order, and so the last bits of a mean over them, would be a matter of luck.
     let trees = Classifier::<CompactTree>::trainer()
         .with_trees(TREES as usize)
@@ -55,7 +56,7 @@ pub(super) fn train(work: &Work<'_>, tell: &(dyn Fn(Event<'_>) + Sync)) -> anyho
         windows: vec![Window::Whole],
         gate: false,
     };
-    let (scores, test_scores) = work.score(&Subject::Forest(Box::new(forest.clone())), &sides, &wanted)?;
+    let (scores, test_scores) = work.score(&Subject::Forest(Box::new(forest.clone())), &sides, &wanted, tell)?;
     for outcome in &scores {
         forest.about.metrics.extend(record::measured(outcome));
     }

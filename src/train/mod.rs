@@ -5,7 +5,7 @@
 //! actors as `undertone evaluate` does. No statistic looks at a validation actor's audio but the loss that stops the training, and
 //! the calibration.
 
-use std::{fs, path::PathBuf, sync::atomic::AtomicBool};
+use std::{fs, ops::ControlFlow, path::PathBuf, sync::atomic::AtomicBool};
 
 use anyhow::Context as _;
 use clap::ValueEnum;
@@ -147,6 +147,10 @@ pub enum Event<'a> {
     },
     /// An epoch was finished.
     EpochDone(&'a Epoch),
+    /// The model will be scored on so many clips and lines.
+    Scoring(usize),
+    /// It was on one.
+    Scored,
 }
 
 /// A trained model.
@@ -221,7 +225,8 @@ impl Work<'_> {
         };
         let run = fit::fit(&task, self.stop, &note)?;
         let (network, sketch) = (course.network(), course.sketch());
-        let answers = fit::answers(course, &run.kept);
+        let answers = fit::answers(course, &run.kept, self.stop)
+            .with_context(|| format!("stopped while it was calibrated: {}", fit::kept(run.epoch)))?;
         let calibration = calibrate::fit(&answers.logits, &answers.labels, sketch.wanted);
         let file = network.export(&run.kept, sketch.window.frames);
         let mut manifest = self.manifest(&sketch, sides, run.schedule.kept_epoch());
@@ -249,7 +254,7 @@ impl Work<'_> {
             windows: sketch.windows.clone(),
             gate: false,
         };
-        let (scores, test_scores) = self.score(&subject, sides, &wanted)?;
+        let (scores, test_scores) = self.score(&subject, sides, &wanted, tell).with_context(|| fit::kept(run.epoch))?;
         for outcome in &scores {
             manifest.metrics.extend(record::measured(outcome));
         }
@@ -287,10 +292,16 @@ impl Work<'_> {
         subject: &Subject,
         sides: &Sides,
         wanted: &evaluate::Options,
+        tell: &(dyn Fn(Event<'_>) + Sync),
     ) -> anyhow::Result<(Vec<Outcome>, Vec<Outcome>)> {
+        let progress = || {
+            tell(Event::Scored);
+            if self.is_stopped() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
         let of = |ours: &dyn Fn(&Clip) -> bool| -> anyhow::Result<Vec<Outcome>> {
             let clips: Vec<&Clip> = self.corpus.clips.iter().filter(|clip| ours(clip)).collect();
-            Ok(evaluate::evaluate(subject, &clips, wanted, &|| {})?.outcomes)
+            tell(Event::Scoring(clips.len() * wanted.conditions.len()));
+            Ok(evaluate::evaluate(subject, &clips, wanted, &progress)?.outcomes)
         };
         let valid = of(&|clip| sides.valid_names.binary_search(&clip.name).is_ok())?;
         let test = match &self.options.test_actors {

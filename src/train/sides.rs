@@ -1,5 +1,7 @@
 //! The clips of both sides of the split, and what a recipe makes of each.
 
+use std::sync::atomic::Ordering;
+
 use super::{
     Event, Work,
     cache::Kept,
@@ -26,7 +28,7 @@ impl Work<'_> {
         tell: &(dyn Fn(Event<'_>) + Sync),
     ) -> anyhow::Result<(Clips<T>, Sides)> {
         let clips = self.begin(tell);
-        self.sides(clips::gather(&clips, make, || tell(Event::Read)), tell)
+        self.sides(clips::gather(&clips, make, || self.read(tell))?, tell)
     }
 
     /// The same where what is made may be kept: `what` says what else than recording and name decides it.
@@ -37,9 +39,26 @@ impl Work<'_> {
         tell: &(dyn Fn(Event<'_>) + Sync),
     ) -> anyhow::Result<(Clips<T>, Sides)> {
         let clips = self.begin(tell);
-        let gathered = clips::gather_kept(&clips, &self.cache, what, make, || tell(Event::Read));
+        let gathered = clips::gather_kept(&clips, &self.cache, what, make, || self.read(tell))?;
         self.tell_of_cache(tell);
         self.sides(gathered, tell)
+    }
+
+    /// Tells that a clip was read or heard.
+    ///
+    /// # Errors
+    /// Somebody asked to stop.
+    pub(super) fn read(&self, tell: &(dyn Fn(Event<'_>) + Sync)) -> anyhow::Result<()> {
+        tell(Event::Read);
+        let stopped =
+            "stopped while clips were read and heard: nothing was learnt, and what was saved before is as it was";
+        anyhow::ensure!(!self.is_stopped(), stopped);
+        Ok(())
+    }
+
+    /// Whether somebody asked to stop.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
     }
 
     /// Says why nothing is kept, if something should have been and could not.

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs,
+    ops::ControlFlow,
     path::{Path, PathBuf},
     sync::{
         Mutex,
@@ -14,6 +15,7 @@ use safetensors::SafeTensors;
 
 #[cfg(feature = "train-gpu")]
 mod gpu;
+mod stops;
 mod systems;
 
 use super::{
@@ -304,7 +306,7 @@ fn training_and_a_call_see_the_same_windows_to_the_bit() {
     for condition in [Condition::Wide, Condition::Mulaw] {
         let some: Vec<&Clip> = corpus.clips.iter().take(4).collect();
         let ways = thesis::ways(&[condition], false);
-        let gathered = clips::gather(&some, |heard| thesis::hear(&heard, &ways, &front_end), || {});
+        let gathered = clips::gather(&some, |heard| thesis::hear(&heard, &ways, &front_end), || Ok(())).unwrap();
         let actors: Vec<usize> = (0..gathered.actors.len()).collect();
         let instances = thesis::instances(gathered);
         let cutter = Cutter::new(&instances, &actors, Windows::Served, &front_end, &window);
@@ -359,12 +361,15 @@ fn everybody_is_judged_by_a_forest_that_never_heard_them() {
     let corpus = Corpus::open(&recordings()).unwrap();
     let clips: Vec<&Clip> = corpus.clips.iter().collect();
     let settings = [Setting::new(Condition::Wide, Baseline::Cold, Window::Whole)];
-    let measured = evaluate::measure(&subject, &clips, &settings, false, &|| {}).unwrap().outcomes.remove(0);
+    let measured = evaluate::measure(&subject, &clips, &settings, false, &|| ControlFlow::Continue(()))
+        .unwrap()
+        .outcomes
+        .remove(0);
     let hits = |fold: &Fold| fold.results[0]["accuracy"].as_f64().unwrap() * 6.0;
     let of_folds: f64 = all.run.iter().map(hits).sum();
     assert!((measured.scores.accuracy * 18.0 - of_folds).abs() < 1e-6, "{} {of_folds}", measured.scores.accuracy);
     let stranger = Clip { actor: "1001".to_owned(), ..corpus.clips[0].clone() };
-    let error = evaluate::measure(&subject, &[&stranger], &settings, false, &|| {}).unwrap_err();
+    let error = evaluate::measure(&subject, &[&stranger], &settings, false, &|| ControlFlow::Continue(())).unwrap_err();
     assert!(matches!(&error, evaluate::Error::NoFold { actor, .. } if actor == "1001"), "{error}");
     // Alone a fold grows the same trees.
     folded(again.path(), Some(1));

@@ -154,13 +154,13 @@ fn most_answered(scores: &Scores) -> String {
 
 /// What it costs a caller who is angry from the first word that nothing calm was heard before.
 fn angry(card: &mut String, rows: &[Vec<&Outcome>]) -> std::fmt::Result {
-    let of = |row: &[&Outcome], baseline| {
+    let of = |row: &[&Outcome], baseline: Baseline| {
         let outcome = row.iter().find(|outcome| outcome.baseline == baseline)?;
         let class = outcome.scores.per_class.get(ANGRY)?;
         Some(format!("{} ({})", percent(class.recall), percent(class.precision)))
     };
-    let both = |row: &Vec<&Outcome>| Some((row[0], of(row, Baseline::Cold)?, of(row, Baseline::Neutral)?));
-    let told: Vec<_> = rows.iter().filter_map(both).collect();
+    let told: Vec<(&Outcome, String, String)> =
+        rows.iter().filter_map(|row| Some((row[0], of(row, Baseline::Cold)?, of(row, Baseline::Neutral)?))).collect();
     if told.is_empty() {
         return Ok(());
     }
@@ -179,7 +179,7 @@ fn angry(card: &mut String, rows: &[Vec<&Outcome>]) -> std::fmt::Result {
 
 /// Whole clips over a telephone, or over the line that was measured, by who speaks and how; cold, and warm if there is such a thing.
 fn groups(card: &mut String, scores: &[Outcome]) -> std::fmt::Result {
-    let whole = |line| {
+    let whole = |line: Condition| {
         let asked = move |outcome: &&Outcome| outcome.condition == line && outcome.setting.window == Window::Whole;
         scores.iter().filter(asked).filter(|outcome| outcome.baseline != Baseline::Neutral).collect::<Vec<_>>()
     };

@@ -121,7 +121,7 @@ pub(super) fn train(work: &Work<'_>, tell: &(dyn Fn(Event<'_>) + Sync)) -> anyho
     tell(Event::Reading(train.len() * trained + valid.len() * judged));
     let side = |of: &[usize], judged| -> anyhow::Result<Side> {
         let means = variants::Means { front_end: &front_end, seed: LINES, cache: &work.cache };
-        let heard = variants::Heard::of(&clips, of, judged, means, || tell(Event::Read))?;
+        let heard = variants::Heard::of(&clips, of, judged, means, || work.read(tell))?;
         Ok(Side::new(&clips, of, heard, front_end.values(), FRAMES))
     };
     let (train, valid) = (side(&train, false)?, side(&valid, true)?);

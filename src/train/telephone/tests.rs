@@ -23,13 +23,13 @@ fn heard(actor: &str) -> (Clips<Source>, Vec<Clip>) {
     let corpus = Corpus::open(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/crema-d")).unwrap();
     let of: Vec<Clip> = corpus.clips.into_iter().filter(|clip| clip.actor == actor).collect();
     let keep = |heard: clips::Heard| Ok(Source { samples: heard.samples, rate_hz: heard.rate_hz });
-    (clips::gather(&of.iter().collect::<Vec<_>>(), keep, || {}), of)
+    (clips::gather(&of.iter().collect::<Vec<_>>(), keep, || Ok(())).unwrap(), of)
 }
 
 fn side(clips: &Clips<Source>, front_end: &FrontEnd, judged: bool) -> Side {
     let of: Vec<usize> = (0..clips.used.len()).collect();
     let means = variants::Means { front_end, seed: 0, cache: &Cache::new(None) };
-    let heard = variants::Heard::of(clips, &of, judged, means, || {}).unwrap();
+    let heard = variants::Heard::of(clips, &of, judged, means, || Ok(())).unwrap();
     Side::new(clips, &of, heard, front_end.values(), FRAMES)
 }
 
@@ -94,7 +94,7 @@ fn what_a_line_does_to_a_clip_depends_on_no_other_actor() {
     let (alone, _) = heard("1066");
     let corpus = Corpus::open(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/crema-d")).unwrap();
     let keep = |heard: clips::Heard| Ok(Source { samples: heard.samples, rate_hz: heard.rate_hz });
-    let all = clips::gather(&corpus.clips.iter().collect::<Vec<_>>(), keep, || {});
+    let all = clips::gather(&corpus.clips.iter().collect::<Vec<_>>(), keep, || Ok(())).unwrap();
     let (alone, all) = (side(&alone, &front_end, false), side(&all, &front_end, false));
     let first = all.used.iter().position(|used| used.name == alone.used[0].name).unwrap();
     for (one, other) in alone.heard.frames.iter().zip(&all.heard.frames) {

@@ -92,13 +92,13 @@ impl Heard {
     /// Hears the clips `of` in every way of training or judging; `progress` is called once a clip and way.
     ///
     /// # Errors
-    /// A rate that is not supported.
+    /// A rate that is not supported, and those of `progress`.
     pub(super) fn of(
         clips: &Clips<Source>,
         of: &[usize],
         judged: bool,
         Means { front_end, seed, cache }: Means<'_>,
-        progress: impl Fn() + Sync,
+        progress: impl Fn() -> anyhow::Result<()> + Sync,
     ) -> anyhow::Result<Self> {
         let variants = if judged { JUDGED.to_vec() } else { TRAINED.to_vec() };
         let usual = usual_levels(clips);
@@ -119,7 +119,7 @@ impl Heard {
                 let narrow = resample::resample(samples, played_hz, TELEPHONE_HZ)?;
                 Frames::of(&line.carry(narrow, usual, &mut random), front_end)
             });
-            progress();
+            progress()?;
             heard
         };
         let frames = variants

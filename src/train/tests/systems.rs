@@ -151,7 +151,7 @@ fn a_clip_is_heard_once_and_again_when_it_changes() {
         };
         let cache = Cache::new(Some(kept.path()));
         let all: Vec<&Clip> = corpus.clips.iter().collect();
-        let clips = clips::gather_kept(&all, &cache, |_| what.to_owned(), make, || {});
+        let clips = clips::gather_kept(&all, &cache, |_| what.to_owned(), make, || Ok(())).unwrap();
         (clips.fingerprint(&clips.actors), clips.made)
     };
     let first = gather("one");

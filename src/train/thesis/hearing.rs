@@ -95,7 +95,7 @@ mod tests {
     fn an_altered_clip_is_longer_or_shorter_and_noisier_and_always_the_same() {
         let corpus = Corpus::open(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/crema-d")).unwrap();
         let altered = |heard: clips::Heard| Ok((heard.samples.len(), altered(&heard)?, altered(&heard)?));
-        let made = clips::gather(&corpus.clips.iter().collect::<Vec<_>>(), altered, || {}).made;
+        let made = clips::gather(&corpus.clips.iter().collect::<Vec<_>>(), altered, || Ok(())).unwrap().made;
         for (samples, altered, again) in &made {
             let ratio = altered.len() as f64 / *samples as f64;
             assert!((ratio - 1.0 / 0.9).abs() < 1e-3 || (ratio - 1.0 / 1.1).abs() < 1e-3, "{ratio}");
@@ -114,7 +114,7 @@ mod tests {
         let front_end = FrontEnd::Thesis154(thesis154::Options::default());
         let corpus = Corpus::open(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/crema-d")).unwrap();
         let one = &corpus.clips[..1].iter().collect::<Vec<_>>();
-        let heard = clips::gather(one, |heard| hear(&heard, &all, &front_end), || {}).made.remove(0);
+        let heard = clips::gather(one, |heard| hear(&heard, &all, &front_end), || Ok(())).unwrap().made.remove(0);
         let frames: Vec<usize> = heard.iter().map(|hearing| hearing.raw.frames()).collect();
         assert!(frames[0] == frames[1] && frames[2] == frames[3] && frames[0] != frames[2], "{frames:?}");
     }
