@@ -65,6 +65,7 @@ fn manifest() -> Arc<Manifest> {
             seed: 0,
             epochs: 0,
             teachers: vec![],
+            votes: None,
             gpu: None,
         },
         metrics: BTreeMap::new(),

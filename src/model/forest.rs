@@ -242,6 +242,7 @@ mod tests {
                 seed: 1,
                 epochs: 1,
                 teachers: vec![],
+                votes: None,
                 gpu: None,
             },
             metrics: BTreeMap::new(),

@@ -112,6 +112,9 @@ pub struct Training {
     /// SHA-256 of the networks that it learnt from beside the labels.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub teachers: Vec<String>,
+    /// Part of each target that listeners' votes decided, where they are known, above 0 and below 1; none if labels alone did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub votes: Option<f32>,
     /// The GPU that trained it, by its own name; none if the CPU did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gpu: Option<String>,

@@ -93,6 +93,7 @@ pub(crate) fn manifest(network: &[u8]) -> Manifest {
             seed: 0,
             epochs: 0,
             teachers: vec![],
+            votes: None,
             gpu: None,
         },
         metrics: BTreeMap::new(),

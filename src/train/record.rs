@@ -55,6 +55,7 @@ impl Work<'_> {
             seed: self.options.seed,
             epochs,
             teachers: Vec::new(),
+            votes: Some(self.options.votes).filter(|part| *part > 0.0),
             gpu: self.device.gpu.clone(),
         }
     }

@@ -236,6 +236,18 @@ fn a_student_learns_from_networks_that_heard_none_of_its_judges() {
 }
 
 #[test]
+fn a_model_tells_what_part_of_its_target_was_votes() {
+    let told = |votes: f32| {
+        let out = tempfile::tempdir().unwrap();
+        train(&Options { recipe: Recipe::Telephone, votes, ..options(&recordings(), out.path(), 1) });
+        let card = fs::read_to_string(out.path().join("MODEL_CARD.md")).unwrap();
+        (Manifest::load(out.path()).unwrap().training.votes, card.contains("decided 30 % of each target"))
+    };
+    assert_eq!(told(0.3), (Some(0.3), true));
+    assert_eq!(told(0.0), (None, false));
+}
+
+#[test]
 fn folds_test_every_actor_once_and_go_on_where_they_stopped() {
     let out = tempfile::tempdir().unwrap();
     let whole = Options { train_actors: None, valid_actors: None, ..options(&recordings(), out.path(), 1) };

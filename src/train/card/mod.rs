@@ -98,6 +98,13 @@ fn protocol(card: &mut String, Facts { manifest, sketch, sides, averaged, .. }: 
             training.teachers.join("`, `"),
         )?;
     }
+    if let Some(part) = training.votes {
+        let percent = part * 100.0;
+        writeln!(
+            card,
+            "Listeners' votes, where they are known, decided {percent:.0} % of each target beside the labels.\n"
+        )?;
+    }
     writeln!(
         card,
         "Temperature {:.3}; below a confidence of {:.2} the label is *uncertain*: the lowest threshold at which {:.0} % of the labelled \
