@@ -11,17 +11,16 @@ use tokio::sync::mpsc;
 use tracing::{Instrument as _, Span, field::display};
 
 use super::{
-    Acknowledgement, Message, Session, age,
-    alarm::Alarm,
-    board::{Command, Purged},
-    driver::Told,
-    measure,
-    resume::{Kept, Rejoined},
+    Acknowledgement, Message, Session, age, alarm::Alarm, board::Command, driver::Told, measure, resume::Rejoined,
 };
 use crate::{
     call::{Chunk, Control, EndReason},
     telemetry::metrics::Seconds,
 };
+use ending::ending;
+
+mod ending;
+mod obey;
 
 /// One message from the client.
 #[derive(Debug, Clone)]
@@ -284,117 +283,5 @@ impl Session {
             }
         }
         self.driver.waits(self.outbox.bytes());
-    }
-
-    /// Keeps the call, whose stream is gone, and brings it to its end where nobody comes for it.
-    async fn outlive(self) {
-        let Kept::Over(mut session, over) = self.keep().await else { return };
-        session.wind_up(over).await;
-        // It may have been ended by the client that went.
-        session.told_ended(ending::<()>(session.closed.unwrap_or(over), None).0);
-    }
-
-    fn told_ended(&self, reason: &'static str) {
-        self.sessions.metrics().calls_ended_total.increment(reason);
-        tracing::info!(reason, "call ended");
-    }
-
-    /// Brings a call to its end that nobody listens to any more, for the journal's sake.
-    async fn wind_up(&mut self, reason: EndReason) {
-        let mut alarm = Alarm::default();
-        self.driver.close(reason);
-        loop {
-            self.deliver();
-            // Without a deadline it was closed before.
-            let (None, Some(wake)) = (self.closed, self.driver.deadline()) else { return };
-            tokio::select! {
-                () = self.driver.answer() => {}
-                () = alarm.ring(Some(wake)) => self.driver.tick(),
-            }
-        }
-    }
-
-    /// Consent is withdrawn, of one leg or all: nothing more is heard, here or in a stream to come, and what was heard is forgotten.
-    fn withdraw(&mut self, leg: Option<usize>, actor: &str, reason: &str) -> Option<Purged> {
-        self.driver.control(Control::WithdrawConsent, leg);
-        self.posted.withdraw(leg);
-        self.outbox.forget(leg);
-        let leg_id = leg.map(|leg| self.acknowledgement.legs[leg].leg_id.as_str());
-        self.sessions.remember_withdrawal(&self.acknowledgement.call_id, leg_id, SystemTime::now());
-        self.chronicle.withdraw(leg, actor, reason)
-    }
-
-    /// Does what the call is told from outside. Who asked may have gone: it is done all the same.
-    pub(super) fn obey(&mut self, command: Command) {
-        match command {
-            Command::Withdraw { leg, actor, reason, answer } => drop(answer.send(self.withdraw(leg, &actor, &reason))),
-            Command::Acknowledge { alert_id, by, answer } => drop(answer.send(self.driver.acknowledge(&alert_id, &by))),
-            Command::Snooze { alert_id, snooze, answer } => drop(answer.send(self.driver.snooze(&alert_id, &snooze))),
-            Command::Rejoin { answer, .. } => self.successors.push(answer),
-        }
-    }
-}
-
-fn ending<E>(reason: EndReason, invalid: Option<E>) -> (&'static str, End<E>) {
-    match (reason, invalid) {
-        (EndReason::Invalid, Some(fault)) => ("invalid", End::Invalid(fault)),
-        (EndReason::Invalid, None) => ("vanished", End::Vanished),
-        (EndReason::Completed, _) => ("completed", End::Completed),
-        // The client goes on until it ends a call whose consent was withdrawn.
-        (EndReason::ConsentWithdrawn, _) => ("consent_withdrawn", End::Completed),
-        (EndReason::Idle, _) => ("idle", End::Idle),
-        (EndReason::Draining, _) => ("draining", End::Draining),
-        (EndReason::Failed, _) => ("failed", End::Failed),
-        (EndReason::Stalled, _) => ("stalled", End::Stalled),
-        (EndReason::TakenOver, _) => ("taken_over", End::TakenOver),
-        (EndReason::Vanished | EndReason::Lost, _) => ("vanished", End::Vanished),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{
-        decision::alert::State,
-        features::NotScored,
-        telemetry::metrics::{ALERT_STATES, END_REASONS, NOT_SCORED_REASONS},
-    };
-
-    #[test]
-    fn every_ending_and_every_reason_is_counted() {
-        let endings = [
-            EndReason::Completed,
-            EndReason::Idle,
-            EndReason::Draining,
-            EndReason::ConsentWithdrawn,
-            EndReason::Invalid,
-            EndReason::Failed,
-            EndReason::Stalled,
-            EndReason::Vanished,
-            EndReason::Lost,
-            EndReason::TakenOver,
-        ];
-        for reason in endings {
-            for invalid in [None, Some(())] {
-                assert!(END_REASONS.contains(&ending(reason, invalid).0), "{reason:?}");
-            }
-        }
-        let reasons = [
-            NotScored::Silence,
-            NotScored::Noise,
-            NotScored::Tone,
-            NotScored::Music,
-            NotScored::OnHold,
-            NotScored::TooShort,
-            NotScored::LowSnr,
-            NotScored::Gap,
-            NotScored::NotPermitted,
-            NotScored::ConsentWithdrawn,
-            NotScored::Overloaded,
-            NotScored::Failed,
-        ];
-        assert_eq!(reasons.map(measure::not_scored), NOT_SCORED_REASONS);
-        let states = [State::Firing, State::Acknowledged, State::Snoozed, State::Resolved];
-        assert_eq!(states.map(State::name), ALERT_STATES);
     }
 }
