@@ -80,8 +80,8 @@ impl Sessions {
         Ok(forgotten)
     }
 
-    /// Deletes what is kept of a call. One that still lives is analysed no further, as if consent were withdrawn; what is told of it
-    /// afterwards holds no scores.
+    /// Deletes what is kept of a call. One that still lives, here or on another server, is analysed no further and refused for a day, as if
+    /// consent were withdrawn; what is told of it afterwards holds no scores.
     ///
     /// # Errors
     /// As [`Sessions::withdraw_consent`].

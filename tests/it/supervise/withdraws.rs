@@ -172,6 +172,34 @@ async fn a_withdrawal_is_remembered_by_every_server_and_after_a_restart() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_is_deleted_while_it_lives_does_not_come_again_wherever_it_lived() {
+    let Some(nats) = Nats::start() else { return };
+    let (a, b) = (on(&nats, "a").await, on(&nats, "b").await);
+    let mut on_a = a.supervisor().await;
+    for (call_id, home) in [("here", &a), ("there", &b)] {
+        let call = heard(home, customer(call_id)).await;
+        eventually!(live(&mut on_a).await, 1);
+        on_a.delete_call(delete(call_id)).await.unwrap();
+        call.end().await.summaries(EndReason::ConsentWithdrawn);
+        for server in [&a, &b] {
+            // One that has not read of it yet takes it, and it ends at once.
+            let again =
+                async || server.call(customer(call_id)).await.end().await.status.map_err(|status| status.code());
+            eventually!(again().await, Err(Code::FailedPrecondition));
+        }
+        eventually!(live(&mut on_a).await, 0);
+    }
+    // One that was over is deleted, and may come again.
+    heard(&b, customer("over")).await.end().await.summaries(EndReason::Completed);
+    a.ended("over").await;
+    eventually!(live(&mut on_a).await, 0);
+    on_a.delete_call(delete("over")).await.unwrap();
+    a.call(customer("over")).await.end().await.summaries(EndReason::Completed);
+    b.stop().await;
+    a.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_call_that_was_withdrawn_or_stopped_by_deletion_does_not_come_again() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("journal.db");
