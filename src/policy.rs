@@ -263,6 +263,12 @@ impl Policy {
         }
     }
 
+    /// Whether a leg of this role is analysed where notice and consent are as the policy wants them.
+    pub fn analyses(&self, role: Role) -> bool {
+        let told = Circumstances { role, notice_given: true, consent: Consent::Given };
+        matches!(self.judge(&told), Verdict::Analyse(_))
+    }
+
     /// What is to become of a call with these legs: for each leave to analyse it or why it is dropped, or why the call is refused.
     ///
     /// One leg that is refused refuses the call, and so do legs that would all be dropped, none at all included.

@@ -42,6 +42,8 @@ fn every_role_under_every_mode() {
         for (role, expected) in ROLES.into_iter().zip(row) {
             let verdict = attested(mode).judge(&told(role));
             assert_eq!(word(&verdict), expected, "{role} under {mode}");
+            let strict = Policy { require_consent: true, ..attested(mode) };
+            assert_eq!(strict.analyses(role), expected == "analyse", "{role} under {mode}");
             if let Verdict::Analyse(permit) = verdict {
                 assert_eq!(permit.role(), role);
             }

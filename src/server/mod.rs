@@ -213,7 +213,7 @@ impl Server {
         Ok(Self::bind(config, deps).await?.start().await)
     }
 
-    /// Opens the journal, reads the rules, takes both ports, and tells the journal that a server starts, with its policy.
+    /// Opens the journal, reads the rules, takes both ports, and tells the journal that a server starts, with its policy and rules.
     pub async fn bind(config: &Config, deps: Deps) -> Result<Listening, Error> {
         let options = config.journal();
         let journal = Journal::open(&options, deps.metrics.journal.clone()).await?;
@@ -222,9 +222,7 @@ impl Server {
         deps.engines.tell_providers(None, &deps.recorder);
         let sessions = Sessions::new(limits, config.policy.clone(), deps.engines, deps.metrics, feed);
         let rules = rules::read(&config.alerts, sessions.engines().registry()).await?;
-        if let Some(warning) = rules.warning() {
-            tracing::warn!("{warning}");
-        }
+        rules.warnings(&config.policy).iter().for_each(|warning| tracing::warn!("{warning}"));
         sessions.set_rules(rules.rules.clone());
         let shared = config.journal.engine == journal::EngineKind::Jetstream;
         let (node, of_posts) = (shared.then(|| options.node_name()), sessions.metrics().webhook.clone());
@@ -232,7 +230,8 @@ impl Server {
         let (grpc, grpc_address) = listen("listen", config.listen).await?;
         let (admin, admin_address) = listen("admin", config.admin).await?;
         let version = env!("CARGO_PKG_VERSION").to_owned();
-        let started = Record::Audit(Audit::Started { version, policy: config.policy.clone() });
+        let (policy, of_rules) = (config.policy.clone(), rules.version());
+        let started = Record::Audit(Audit::Started { version, policy, rules: of_rules });
         let started = journal.append(vec![Draft::new(SystemTime::now(), started)]).await?;
         let started = started.into_iter().next().unwrap_or_default();
         // Before any call: one whose consent was withdrawn may come again at once.

@@ -289,7 +289,7 @@ impl Reloader {
         }
         // The same rules may lie in another file now.
         *rules = new;
-        told.warnings.extend(rules.warning());
+        told.warnings.extend(rules.warnings(&now.policy));
         self.audit(&told, &before, &now, rules);
         self.running.store(Arc::new(running));
         Ok(told)

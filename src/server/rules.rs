@@ -12,6 +12,7 @@ use crate::{
     config,
     decision::rules::{Invalid, Rule, Rules, UnknownEmotion},
     model::{Registry, manifest::sha256_hex},
+    policy::Policy,
 };
 
 /// Why there are no rules; the message says where to look.
@@ -78,10 +79,24 @@ pub(super) async fn read(alerts: &config::Alerts, models: &Registry) -> Result<R
 }
 
 impl Ruleset {
-    /// What is to be known of rules that are valid.
-    pub(super) fn warning(&self) -> Option<String> {
-        let path = self.path.as_deref().filter(|_| self.rules.rules.is_empty())?;
-        Some(format!("the file of rules {} holds no [[rule]]: no alert will ever rise", path.display()))
+    /// What is to be known of rules that are valid, a line each: that there are none, or that one is for roles alone which this policy keeps
+    /// from being analysed.
+    pub(super) fn warnings(&self, policy: &Policy) -> Vec<String> {
+        let rules = &self.rules.rules;
+        let none = self
+            .path
+            .as_deref()
+            .filter(|_| rules.is_empty())
+            .map(|path| format!("the file of rules {} holds no [[rule]]: no alert will ever rise", path.display()));
+        let unheard = rules.iter().filter(|rule| !rule.roles.iter().any(|role| policy.analyses(*role))).map(|rule| {
+            let roles = rule.roles.iter().map(|role| role.as_str()).collect::<Vec<_>>().join(", ");
+            format!(
+                "rule {:?} is for {roles} alone, whom the policy ({}) does not let be analysed: it will never fire; name other roles in it, or \
+                 look at policy.mode, policy.admit_mixed and policy.admit_unspecified",
+                rule.name, policy.mode
+            )
+        });
+        none.into_iter().chain(unheard).collect()
     }
 
     /// What they are, for the journal: each rule with its version, and the hash of the file, since a version may be left as it is.

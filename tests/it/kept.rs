@@ -11,6 +11,7 @@ use undertone::{
         alert::{Attribution, Reason, State},
     },
     journal::{Alert, Audit, Draft, Ended, Entry, Kind, Options, Query, Record},
+    model::manifest::sha256_hex,
     policy::{Mode, Policy},
     server::proto::{
         self, AnalyzeConfig, ControlAction, analyze_request::Message, analyze_response::Message as Response,
@@ -279,13 +280,16 @@ async fn alerts_are_kept_and_answered() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_start_is_kept_with_its_policy_and_attestation() {
+async fn each_start_is_kept_with_its_policy_attestation_and_rules() {
     let policy =
         Policy { mode: Mode::AgentTraining, attestation: "works council, 2026-03-01".to_owned(), ..Policy::default() };
     let of_start = policy.clone();
     let harness = Harness::with(|config| config.policy = of_start).await;
     let audits = harness.audits().await;
-    assert_eq!(audits, [Audit::Started { version: env!("CARGO_PKG_VERSION").to_owned(), policy }]);
+    let [anger] = &Rules::shipped().rules[..] else { panic!("more rules are shipped than this test knows") };
+    let hash = sha256_hex(Rules::shipped_text().as_bytes());
+    let rules = format!("{} {}, SHA-256 {hash}", anger.name, anger.version);
+    assert_eq!(audits, [Audit::Started { version: env!("CARGO_PKG_VERSION").to_owned(), policy, rules }]);
     harness.stop().await;
 }
 

@@ -1,31 +1,25 @@
 //! Models, configuration and rules read again while calls are live.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{fs, path::Path};
 
 use serde_json::Value;
 use tempfile::TempDir;
 use undertone::{
     config::{Flags, Source},
-    journal::{Audit, Entry, Kind, Query, Record},
-    model::{Manifest, manifest::sha256_hex},
+    model::Manifest,
     server::{
-        Reloaded, Server, Trigger,
+        Server,
         proto::{
-            AlertReason, EmotionEvent, EndReason, GetModelRequest, ListModelsRequest, Model,
-            analyze_response::Message as Response, emotion_event::Outcome,
+            EmotionEvent, EndReason, GetModelRequest, ListModelsRequest, Model, analyze_response::Message as Response,
+            emotion_event::Outcome,
         },
     },
 };
 
-use crate::{
-    alerts::{always, put},
-    harness::{Call, Closed, Harness, ask, config, customer, get, tiny, voice},
-    startup::Program,
-};
+use crate::harness::{Call, Closed, Harness, ask, config, customer, tiny, voice};
+
+mod leak;
+mod rules;
 
 /// A folder with the tiny model, which can be given other versions.
 struct Folder(TempDir);
@@ -201,90 +195,6 @@ async fn a_configuration_is_taken_whole_or_refused_and_what_needs_a_restart_is_n
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rules_that_changed_are_taken_by_the_same_reload() {
-    let folder = Folder::new();
-    let rules = folder.path().join("rules.toml");
-    fs::write(&rules, "").unwrap();
-    let harness = Harness::with(|config| {
-        config.models = vec![folder.path().to_owned()];
-        config.alerts.rules = Some(rules.clone());
-        // The file is not looked at meanwhile.
-        config.alerts.reload_interval = Duration::from_secs(3600);
-    })
-    .await;
-    let mut call = harness.acknowledged("c").await;
-    call.speak(&voice(3.0)).await;
-    call.event().await;
-    put(&rules, &always());
-    let told = harness.server.reload(Trigger::Signal).await.unwrap();
-    assert!(told.rules_changed && told.changed.is_empty() && told.models.iter().all(|model| !model.loaded), "{told:?}");
-    call.speak(&voice(4.0)).await;
-    let closed = call.end().await;
-    let fired =
-        |response: &&Response| matches!(response, Response::Alert(alert) if alert.reason() == AlertReason::Rose);
-    assert_eq!(closed.responses.iter().filter(fired).count(), 1);
-    // Alerts name a rule by its version: another under the same one is taken, and told.
-    let warned =
-        |told: &Reloaded| told.warnings.iter().any(|line| line.contains("\"speech\"") && line.contains("version 1"));
-    assert!(!warned(&told), "{told:?}");
-    let other = always().replace("0.5", "0.6");
-    put(&rules, &other);
-    let told = harness.server.reload(Trigger::Signal).await.unwrap();
-    assert!(told.rules_changed && warned(&told), "{told:?}");
-    put(&rules, &format!("{other}cool_down_seconds = 5.0\nversion = 2\n"));
-    let told = harness.server.reload(Trigger::Signal).await.unwrap();
-    assert!(told.rules_changed && !warned(&told), "{told:?}");
-    put(&rules, &always().replace("enter", "entre"));
-    let refused = harness.server.reload(Trigger::Signal).await.unwrap_err().to_string();
-    assert!(refused.contains("entre"), "{refused}");
-    harness.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn rules_that_cannot_fire_are_refused_and_none_at_all_is_warned_of() {
-    let folder = Folder::new();
-    let rules = folder.path().join("rules.toml");
-    put(&rules, &always());
-    let harness = Harness::with(|config| {
-        config.models = vec![folder.path().to_owned()];
-        config.alerts.rules = Some(rules.clone());
-        config.alerts.reload_interval = Duration::from_secs(3600);
-    })
-    .await;
-    for (line, part) in [
-        ("roles = ['BOT']", "line 6: rule \"speech\", roles: names \"BOT\""),
-        ("roles = ['CUSTOMER', 'BOT']", "names \"BOT\""),
-        ("half_life_seconds = 2.0\nusual_half_life_seconds = 2.0", "at least 5 times half_life_seconds, 10"),
-    ] {
-        put(&rules, &format!("{}{line}\n", always()));
-        let (status, told) = reload(&harness).await;
-        assert!(status == 422 && told["error"].as_str().unwrap().contains(part), "{told}");
-    }
-    put(&rules, "");
-    for result in ["taken", "unchanged"] {
-        let (status, told) = reload(&harness).await;
-        assert_eq!((status, &told["result"]), (200, &result.into()), "{told}");
-        assert!(told["warnings"][0].as_str().unwrap().contains("rules.toml holds no [[rule]]"), "{told}");
-    }
-    put(&rules, &always());
-    let (_, told) = reload(&harness).await;
-    assert_eq!(told["warnings"], serde_json::json!([]));
-    // The journal says which rules these are, whatever their version says.
-    let of_rules = |entry: &Entry| match &entry.draft.record {
-        Record::Audit(Audit::Reloaded { what, version }) if what == "rules" => Some(version.clone()),
-        _ => None,
-    };
-    let told = async || {
-        let audits = Query { kinds: vec![Kind::Audit], ..Query::default() };
-        let audits = harness.server.sessions().journal().read_all(audits).await.unwrap();
-        audits.iter().filter_map(of_rules).collect::<Vec<String>>()
-    };
-    let [none, some] = [String::new(), always()].map(|text| sha256_hex(text.as_bytes()));
-    eventually!(told().await, [format!("SHA-256 {none}"), format!("speech 1, SHA-256 {some}")]);
-    harness.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_secret_that_the_next_start_would_miss_is_warned_of() {
     let folder = Folder::new();
     let file = folder.path().join("undertone.toml");
@@ -301,22 +211,6 @@ async fn a_secret_that_the_next_start_would_miss_is_warned_of() {
     assert!(reload(&harness).await.1["warnings"][0].as_str().unwrap().contains("webhook.secret_file"));
     fs::write(&secret, "0123456789abcdef0123456789abcdef").unwrap();
     assert_eq!(reload(&harness).await.1["warnings"], serde_json::json!([]));
-    harness.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_file_without_rules_is_warned_of_by_its_name_though_the_one_before_had_none_either() {
-    let folder = Folder::new();
-    let (file, none) = (folder.path().join("undertone.toml"), ["first.toml", "second.toml"]);
-    none.iter().for_each(|name| put(&folder.path().join(name), ""));
-    let named = |name: &str| fs::write(&file, format!("[alerts]\nrules = {:?}\n", folder.path().join(name))).unwrap();
-    named(none[0]);
-    let harness = serve_by(&file, &folder).await;
-    for name in none {
-        named(name);
-        let warning = reload(&harness).await.1["warnings"][0].to_string();
-        assert!(warning.contains(&format!("{name} holds no [[rule]]")), "{warning}");
-    }
     harness.stop().await;
 }
 
@@ -353,43 +247,4 @@ async fn a_drain_after_a_reload_ends_the_legs_of_both_models() {
     let (old, new) = ended.await.unwrap();
     old.summaries(EndReason::Draining);
     new.summaries(EndReason::Draining);
-}
-
-/// Threads of this process that run windows.
-fn inference_threads(id: u32) -> usize {
-    let name = |task: fs::DirEntry| fs::read_to_string(task.path().join("comm")).unwrap_or_default();
-    let tasks = fs::read_dir(PathBuf::from(format!("/proc/{id}/task"))).unwrap();
-    tasks.flatten().map(name).filter(|name| name.starts_with("inference-")).count()
-}
-
-#[tokio::test(flavor = "multi_thread")]
-#[cfg(target_os = "linux")]
-async fn a_hangup_reloads_the_program_and_many_leave_no_threads_or_memory() {
-    let folder = Folder::new();
-    let (program, _, admin) = Program::start_on(folder.path(), &[("UNDERTONE_INFERENCE__THREADS", "2")]);
-    let taken = || get(admin, "/metrics").1.contains("undertone_reloads_total{result=\"taken\"} 1\n");
-    eventually!(inference_threads(program.id()), 2);
-    folder.version("2", 2.0);
-    program.signal("-HUP");
-    eventually!(taken(), true);
-    eventually!(inference_threads(program.id()), 2);
-    let resident = || {
-        let (_, text) = get(admin, "/metrics");
-        let line =
-            text.lines().find_map(|line| line.strip_prefix("process_resident_memory_bytes ")).unwrap().to_owned();
-        line.parse::<f64>().unwrap()
-    };
-    let reload = |number: usize| {
-        folder.version(&number.to_string(), 2.0);
-        let (status, told) = ask(admin, "POST", "/reload");
-        assert_eq!(status, 200, "{told}");
-    };
-    // What is made once, and what an allocator keeps.
-    (3..13).for_each(reload);
-    eventually!(inference_threads(program.id()), 2);
-    let before = resident();
-    (13..73).for_each(reload);
-    eventually!(inference_threads(program.id()), 2);
-    let grown = resident() - before;
-    assert!(grown < 24.0 * 1024.0 * 1024.0, "60 reloads left {grown} bytes");
 }

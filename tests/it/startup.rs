@@ -86,15 +86,21 @@ fn rules_that_are_missing_or_wrong_are_told_with_their_line() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rules_of_which_there_are_none_are_told() {
+async fn rules_by_which_no_alert_can_rise_are_told() {
     let dir = tempfile::tempdir().unwrap();
     let (rules, log) = (dir.path().join("rules.toml"), dir.path().join("log"));
-    fs::write(&rules, "half_life_seconds = 3.0\n").unwrap();
-    let (program, ..) = Program::start_logging(&[("UNDERTONE_ALERTS__RULES", rules.to_str().unwrap())], &log);
-    program.signal("-TERM");
-    assert!(program.ended().await.success());
-    let told = fs::read_to_string(log).unwrap();
-    assert!(told.contains("no alert will ever rise") && told.contains("rules.toml"), "{told}");
+    let of_agents = "[[rule]]\nname = 'stress'\nemotions = ['angry']\nenter = 0.5\nroles = ['AGENT']\n";
+    for (text, warning) in [
+        ("half_life_seconds = 3.0\n", "rules.toml holds no [[rule]]: no alert will ever rise"),
+        (of_agents, "rule \"stress\" is for AGENT alone, whom the policy (CUSTOMER_ONLY) does not let be analysed"),
+    ] {
+        fs::write(&rules, text).unwrap();
+        let (program, ..) = Program::start_logging(&[("UNDERTONE_ALERTS__RULES", rules.to_str().unwrap())], &log);
+        program.signal("-TERM");
+        assert!(program.ended().await.success());
+        let told = fs::read_to_string(&log).unwrap();
+        assert!(told.contains(warning), "{told}");
+    }
 }
 
 #[test]

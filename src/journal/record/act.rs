@@ -61,12 +61,15 @@ pub enum Action {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Audit {
-    /// A server started, with this policy.
+    /// A server started, with this policy and these rules.
     Started {
         /// The program's version.
         version: String,
         /// What it permits, and on what ground.
         policy: Policy,
+        /// Each alert rule with its version, and the hash of their file. Older entries lack it.
+        #[serde(default)]
+        rules: String,
     },
     /// The configuration, or a part of it such as the rules, was loaded anew.
     Reloaded {

@@ -106,7 +106,7 @@ fn of_all_kinds() -> Vec<Record> {
         Record::Action(Action::WithdrawConsent { call_id: text("c"), leg_id: None, actor, reason }),
         Record::Subject(ended),
         Record::Audit(Audit::EntriesLost { lost: BTreeMap::from([(Kind::Alert, 3)]) }),
-        Record::Audit(Audit::Started { version: text("1.2.3"), policy: Policy::default() }),
+        Record::Audit(Audit::Started { version: text("1.2.3"), policy: Policy::default(), rules: text("anger 4") }),
     ]
 }
 
@@ -121,6 +121,14 @@ fn every_record_comes_back_as_it_was_written() {
         assert_eq!(serde_json::from_str::<Entry>(&written).unwrap(), entry, "{written}");
     }
     assert!(Kind::ALL.iter().all(|kind| kinds.contains(kind)), "{kinds:?}");
+}
+
+#[test]
+fn a_start_of_an_older_version_is_read_without_rules() {
+    let written = serde_json::to_string(&Policy::default()).unwrap();
+    let older = format!(r#"{{"type":"audit","event":"started","version":"0.1.0","policy":{written}}}"#);
+    let started = Audit::Started { version: "0.1.0".to_owned(), policy: Policy::default(), rules: String::new() };
+    assert_eq!(serde_json::from_str::<Record>(&older).unwrap(), Record::Audit(started));
 }
 
 #[test]
