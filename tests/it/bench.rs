@@ -8,11 +8,13 @@ use std::{
 
 use crate::harness::tiny;
 
-/// A configuration with the tiny model and two threads, whose answers may cross.
-fn config(dir: &tempfile::TempDir, more: &str) -> PathBuf {
+/// A configuration with the tiny model and two threads, whose answers may cross. It admits what comes: what an unoptimised build would be
+/// measured to carry, on a machine that has much else to do, says nothing.
+fn config(dir: &tempfile::TempDir, session: &str) -> PathBuf {
     let file = dir.path().join("undertone.toml");
     let models = tiny().display().to_string();
-    fs::write(&file, format!("models = [{models:?}]\n[inference]\nthreads = 2\n{more}")).unwrap();
+    let session = format!("[session]\nmax_windows_per_second = 1000000\n{session}");
+    fs::write(&file, format!("models = [{models:?}]\n[inference]\nthreads = 2\n{session}")).unwrap();
     file
 }
 
@@ -25,41 +27,35 @@ fn bench(args: &[&str]) -> Output {
 fn every_call_is_answered_in_order_and_measured() {
     let dir = tempfile::tempdir().unwrap();
     let config = config(&dir, "");
-    let config = config.to_str().unwrap();
-    let output = bench(&[
-        "--calls",
-        "6",
-        "--seconds",
-        "2",
-        "--ramp",
-        "0.2",
-        "--speed",
-        "4",
-        "--connections",
-        "2",
-        "--config",
-        config,
-        "--json",
-        "-",
-    ]);
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{stderr}");
-    let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    for (name, expected) in [("calls", 6), ("admitted", 6), ("refused", 0), ("errors", 0), ("out_of_order", 0)] {
-        assert_eq!(told[name], expected, "{name} in {told}\n{stderr}");
+    // All are answered, however late; where no answer came in the time that is measured, that is told, and a longer one is measured.
+    for seconds in ["2", "8", "32"] {
+        let of_calls = ["--calls", "6", "--seconds", seconds, "--ramp", "0.2", "--speed", "4", "--connections", "2"];
+        let output = bench(&[&of_calls[..], &["--config", config.to_str().unwrap(), "--json", "-"]].concat());
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{stderr}");
+        let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        for (name, expected) in [("calls", 6), ("admitted", 6), ("refused", 0), ("errors", 0), ("out_of_order", 0)] {
+            assert_eq!(told[name], expected, "{name} in {told}\n{stderr}");
+        }
+        if told["latency_ms"]["p95"].is_null() {
+            assert!(told["shed"] != 0 || stderr.contains("set --seconds higher"), "{told}\n{stderr}");
+            continue;
+        }
+        assert!(told["latency_ms"]["p95"].as_f64().unwrap() > 0.0, "{told}");
+        for name in ["messages_per_second", "windows_per_second"] {
+            assert!(told[name].as_f64().unwrap() > 0.0, "{name} in {told}");
+        }
+        #[cfg(target_os = "linux")]
+        assert!(told["server_cpu_seconds_per_call_second"].as_f64().unwrap() > 0.0, "{told}");
+        return;
     }
-    for name in ["messages_per_second", "windows_per_second"] {
-        assert!(told[name].as_f64().unwrap() > 0.0, "{name} in {told}");
-    }
-    assert!(told["latency_ms"]["p95"].as_f64().unwrap() > 0.0, "{told}");
-    #[cfg(target_os = "linux")]
-    assert!(told["server_cpu_seconds_per_call_second"].as_f64().unwrap() > 0.0, "{told}");
+    panic!("nothing was scored while it was measured");
 }
 
 #[test]
 fn the_limit_is_found_where_calls_are_refused() {
     let dir = tempfile::tempdir().unwrap();
-    let config = config(&dir, "[session]\nmax_legs = 1\n");
+    let config = config(&dir, "max_legs = 1\n");
     let file = dir.path().join("out.json");
     let (config, out) = (config.to_str().unwrap(), file.to_str().unwrap());
     let output = bench(&[
@@ -130,7 +126,7 @@ fn what_keeps_a_bench_from_measuring_is_told() {
 #[test]
 fn calls_whose_streams_grow_old_go_on_without_an_error() {
     let dir = tempfile::tempdir().unwrap();
-    let config = config(&dir, "[session]\nmax_stream_age = '1s'\n");
+    let config = config(&dir, "max_stream_age = '1s'\n");
     let config = config.to_str().unwrap();
     let output = bench(&["--calls", "4", "--seconds", "3", "--ramp", "0.2", "--config", config, "--json", "-"]);
     let stderr = String::from_utf8_lossy(&output.stderr);
