@@ -90,6 +90,16 @@ load three-times-the-limit --calls $((3 * calls)) --seconds "$seconds"
 load after-it-at-four-fifths --calls $((4 * calls / 5)) --ramp 0.5 --seconds 5
 stop_server
 
+# The same of a platform that sends chunks of 20 ms, and says so.
+export UNDERTONE_SESSION__MESSAGES_PER_SECOND=50
+start_server "$binary" serve --calibrate --listen 127.0.0.1:0 --admin 127.0.0.1:0 --model models/cnn-bilstm
+unset UNDERTONE_SESSION__MESSAGES_PER_SECOND
+limit=$(printf '%s' "$ready" | sed -n 's/.*"max_windows_per_second": *\([0-9]*\).*/\1/p')
+calls=$((limit / 2))
+echo "calibrated for 50 messages a second: $limit windows a second, $calls calls"
+load three-times-the-limit-20ms --calls $((3 * calls)) --chunk-ms 20 --seconds "$seconds"
+stop_server
+
 # Without admission, more than the network can score: who loses how much.
 serve --model models/telephone
 load shedding --calls 1200 --seconds 20

@@ -128,6 +128,8 @@ pub struct Session {
     pub max_windows_per_second: Option<u32>,
     /// Measures what this machine carries even where `max_windows_per_second` is set, takes that for it, and tells it when it serves.
     pub calibrate: bool,
+    /// Messages a second that a call is reckoned to send where the machine is measured: 10 are chunks of 100 ms, 50 of 20 ms.
+    pub messages_per_second: u32,
     /// A call without any message for so long is ended.
     #[serde(with = "humantime_serde")]
     pub idle_timeout: Duration,
@@ -300,6 +302,7 @@ impl Default for Session {
             max_legs: 10_000,
             max_windows_per_second: None,
             calibrate: false,
+            messages_per_second: 10,
             idle_timeout: Duration::from_secs(30),
             // Longer holds are rare, and a forgotten one must not keep its place for ever.
             hold_timeout: Duration::from_secs(30 * 60),

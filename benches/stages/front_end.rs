@@ -6,7 +6,7 @@ use undertone::{
     model::Manifest,
 };
 
-use crate::material::{RATE_HZ, SECOND, models, voice};
+use crate::material::{RATE_HZ, SECOND, manifests, voice};
 
 /// A leg that has heard enough for whole windows.
 pub(crate) fn warm_pipeline(manifest: &Manifest, stride_seconds: f64) -> Pipeline {
@@ -23,8 +23,7 @@ pub(crate) fn bench(c: &mut Criterion) {
     let second = voice(RATE_HZ, SECOND);
     let mut group = c.benchmark_group("front_end");
     group.throughput(Throughput::Elements(SECOND as u64));
-    for model in models() {
-        let manifest = &model.manifest;
+    for manifest in &manifests() {
         for chunk_ms in [20, 100] {
             let id =
                 BenchmarkId::new(format!("{}-{}", manifest.front_end.name(), manifest.name), format!("{chunk_ms}ms"));

@@ -5,8 +5,9 @@ use std::{env, fs, path::Path};
 use clap::ValueEnum as _;
 use undertone::{
     audio::{file, resample::resample},
+    features::{FrontEnd, Standardization, WindowOptions, waveform},
     model::{
-        Model,
+        Manifest, Model,
         onnx::{Options, Provider, Runtime},
     },
 };
@@ -37,4 +38,18 @@ pub(crate) fn models() -> Vec<Model> {
     let provider = provider.map_or(Provider::Cpu, |name| Provider::from_str(&name, true).unwrap());
     let options = Options::on(provider, provider.max_batch());
     folders.iter().map(|folder| Model::load(runtime, folder, options.clone()).unwrap()).collect()
+}
+
+/// What is to be measured of front ends and windows: the models' own, and raw samples as docs/models.md shows them, which no shipped model
+/// takes.
+pub(crate) fn manifests() -> Vec<Manifest> {
+    let mut manifests: Vec<Manifest> = models().into_iter().map(|model| Manifest::clone(&model.manifest)).collect();
+    let mut brought = manifests[0].clone();
+    "brought".clone_into(&mut brought.name);
+    brought.front_end =
+        FrontEnd::Waveform(waveform::Options { sample_rate_hz: 16_000, hop_samples: 320, normalize: true });
+    brought.window = WindowOptions { frames: 150, grow_frames: Some(25), ..brought.window };
+    brought.standardization = Standardization::default();
+    manifests.push(brought);
+    manifests
 }

@@ -5,13 +5,12 @@ use std::time::{Duration, Instant};
 use criterion::{BenchmarkId, Criterion};
 use undertone::features::{Pipeline, PipelineOptions};
 
-use crate::material::{RATE_HZ, SECOND, models, voice};
+use crate::material::{RATE_HZ, SECOND, manifests, voice};
 
 pub(crate) fn bench(c: &mut Criterion) {
     let mut group = c.benchmark_group("window");
     let hop = voice(RATE_HZ, SECOND / 50);
-    for model in models() {
-        let manifest = &model.manifest;
+    for manifest in &manifests() {
         let options = PipelineOptions { source_hz: RATE_HZ, stride_seconds: 5.0, gate: false };
         let mut pipeline =
             Pipeline::new(&manifest.front_end, &manifest.window, &manifest.standardization, &options).unwrap();

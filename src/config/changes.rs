@@ -28,7 +28,11 @@ impl Config {
             inference,
             shadow,
             // Measuring while calls are live would find too little.
-            session: Session { calibrate: self.session.calibrate, ..session },
+            session: Session {
+                calibrate: self.session.calibrate,
+                messages_per_second: self.session.messages_per_second,
+                ..session
+            },
             policy,
             alerts,
             ..self.clone()
@@ -77,6 +81,7 @@ mod tests {
         new.models = vec!["other".into()];
         new.session.max_legs = 7;
         new.session.calibrate = true;
+        new.session.messages_per_second = 50;
         new.session.max_windows_per_second = Some(9);
         new.alerts.rules = Some("rules.toml".into());
         new.listen.set_port(1);
@@ -84,7 +89,10 @@ mod tests {
         new.log.filter = "debug".into();
         let changes = running.changed_to(&new);
         assert_eq!(changes.taken, ["alerts.rules", "models", "session.max_legs", "session.max_windows_per_second"]);
-        assert_eq!(changes.needs_restart, ["journal.buffer", "listen", "log.filter", "session.calibrate"]);
+        assert_eq!(
+            changes.needs_restart,
+            ["journal.buffer", "listen", "log.filter", "session.calibrate", "session.messages_per_second"]
+        );
         assert_eq!((changes.running.listen, changes.running.session.calibrate), (running.listen, false));
         assert_eq!((changes.running.session.max_legs, &changes.running.models), (7, &new.models));
         // Back again: what was left out changes too.

@@ -155,6 +155,7 @@ impl Config {
         let counts = [
             ("session.max_legs", session.max_legs),
             ("session.max_windows_per_second", session.max_windows_per_second.map_or(1, |windows| windows as usize)),
+            ("session.messages_per_second", session.messages_per_second as usize),
             ("session.event_buffer", session.event_buffer),
             ("session.max_windows_out", session.max_windows_out),
             ("session.max_classifications", session.max_classifications),

@@ -193,7 +193,7 @@ impl Deps {
         workers.extend(of_shadow);
         prepare(&mut workers)?;
         if config.session.calibrate || config.session.max_windows_per_second.is_none() {
-            engines.calibrate()?;
+            engines.calibrate(config.session.messages_per_second)?;
         }
         Ok(Self { engines, workers, metrics: Metrics::new(&recorder), recorder, source })
     }

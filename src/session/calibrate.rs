@@ -1,7 +1,7 @@
 //! What this machine can carry: how long a window and a second of audio take, and so how many windows a second calls may need.
 //!
 //! [`measure`] runs a model's own front end and network on one thread, the best of some tries, so that other work on the machine
-//! disturbs it little. What a message costs on its way through gRPC depends on the client as well; [`WIRE`] stands for it. Of two
+//! disturbs it little. What a message costs on its way through gRPC depends on the client as well; [`MESSAGE`] stands for it. Of two
 //! limits the narrower counts: what the cores carry of all work, and what the threads that run networks score.
 
 use std::{
@@ -14,15 +14,17 @@ use crate::{
     model::{self, Classifier as _, Model, onnx::Provider},
 };
 
-/// What the messages of a second of call take beside features and network: ten of 100 ms, as tonic was derived to take them (docs/performance.md).
-const WIRE: Duration = Duration::from_micros(150);
+/// What a message of a call takes beside features and network, as chunks of 20 ms were measured beside chunks of 100 ms (docs/performance.md).
+const MESSAGE: Duration = Duration::from_micros(9);
+/// What a second of call takes beside its messages, features and network: its events, its task and its timers.
+const TASK: Duration = Duration::from_micros(60);
 
 /// The part of a machine that calls may take: beyond it queues grow and latency with them.
 pub const SAFETY: f64 = 0.75;
 
 /// Windows a second for each core where nothing was measured and nothing configured, as after a reload that takes the configured limit
-/// away: [`SAFETY`] of the 760 calls of `telephone` that one core carried (docs/performance.md).
-pub const WINDOWS_PER_CORE: f64 = SAFETY * 2.0 * 760.0;
+/// away: [`SAFETY`] of the 728 calls of `telephone` that one core carried (docs/performance.md).
+pub const WINDOWS_PER_CORE: f64 = SAFETY * 2.0 * 728.0;
 
 /// The stride by which windows a second are counted: the default.
 const STRIDE: Duration = Duration::from_millis(500);
@@ -124,19 +126,19 @@ pub fn cores() -> usize {
     thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// Measures a model whose windows are run in batches of `batch`. Takes about half a second of one core, and, of a network that takes
-/// longer, a batch or two.
+/// Measures a model whose windows are run in batches of `batch`, for calls of so many messages a second. Takes about half a second of
+/// one core, and, of a network that takes longer, a batch or two.
 ///
 /// # Errors
 /// [`Error`] when the model cannot be run at all.
-pub fn measure(model: &Model, batch: usize) -> Result<Measured, Error> {
+pub fn measure(model: &Model, batch: usize, messages: u32) -> Result<Measured, Error> {
     let voice = voice();
     // Without the gate everything counts as speech, so that windows are assembled whatever the gate thinks of this voice.
     let heard = listen(model, &voice, 5.0, true)?;
     let (seldom, often) = (listen(model, &voice, 5.0, false)?, listen(model, &voice, 0.25, false)?);
     let windows = AUDIO_SECONDS as u32 * 4 - AUDIO_SECONDS as u32 / 5;
     let assembly = often.saturating_sub(seldom) / windows;
-    let second = heard / AUDIO_SECONDS as u32 + WIRE;
+    let second = heard / AUDIO_SECONDS as u32 + TASK + messages * MESSAGE;
     let network = run(model, batch)?;
     Ok(Measured { second, assembly, network, on_gpu: model.provider() != Provider::Cpu })
 }
@@ -278,7 +280,8 @@ mod tests {
         let runtime = model::onnx::Runtime::load(None).unwrap();
         let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/models/tiny");
         let model = Model::load(runtime, &dir, model::onnx::Options::default()).unwrap();
-        let measured = measure(&model, 8).unwrap();
-        assert!(measured.second > WIRE && measured.network > Duration::ZERO, "{measured:?}");
+        let (seldom, often) = (measure(&model, 8, 10).unwrap(), measure(&model, 8, 10_000).unwrap());
+        assert!(seldom.second > TASK && seldom.network > Duration::ZERO, "{seldom:?}");
+        assert!(often.second > seldom.second + 5_000 * MESSAGE, "{seldom:?} {often:?}");
     }
 }

@@ -141,15 +141,15 @@ impl Engines {
         }
     }
 
-    /// Measures what this machine carries, and what each model's calls weigh. Takes about a second a model, and is to be done before calls
-    /// are taken.
+    /// Measures what this machine carries of calls with so many messages a second, and what each model's calls weigh. Takes about a second a
+    /// model, and is to be done before calls are taken.
     ///
     /// # Errors
     /// [`calibrate::Error`] when a model cannot be run.
-    pub fn calibrate(&self) -> Result<(), calibrate::Error> {
+    pub fn calibrate(&self, messages: u32) -> Result<(), calibrate::Error> {
         let mut default: Option<(Measured, Room)> = None;
         for engine in &self.engines {
-            let measured = calibrate::measure(&engine.model, engine.options.queue.max_batch)?;
+            let measured = calibrate::measure(&engine.model, engine.options.queue.max_batch, messages)?;
             let room = Room { cores: calibrate::cores(), threads: engine.options.threads };
             let cost = measured.cost(default.get_or_insert((measured, room)).0);
             let model = &*engine.model.manifest.name;
