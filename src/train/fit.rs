@@ -93,7 +93,7 @@ pub(super) fn fit(task: &Task<'_>, stop: &AtomicBool, tell: &(dyn Fn(Event<'_>) 
         let mut random = generator(task.seed, u64::from(epoch));
         let batches = course.epoch(&mut random);
         let steps = batches.len();
-        tell(Event::Epoch { epoch, batches: steps });
+        tell(Event::Epoch { epoch, epochs: task.epochs, batches: steps });
         let (mut loss, mut right, mut windows, mut pace) = (0.0, 0, 0, None);
         for batch in batches {
             if stop.load(Ordering::Relaxed) {

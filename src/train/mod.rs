@@ -137,6 +137,8 @@ pub enum Event<'a> {
     Epoch {
         /// Counted from 1.
         epoch: u32,
+        /// Epochs at most.
+        epochs: u32,
         /// Steps it takes.
         batches: usize,
     },

@@ -12,6 +12,7 @@ use anyhow::Context as _;
 use serde_json::json;
 use undertone::{
     corpus::parse_actors,
+    evaluate::{Baseline, Outcome},
     train::{self, CrossValidation, Folds, Lines, Options, Trained},
 };
 
@@ -20,7 +21,11 @@ use crate::cli::print;
 use watcher::Watcher;
 
 mod gate;
+mod learning;
 mod watcher;
+
+/// Status of a process that SIGINT ended, as shells have it: 128 and the signal's number.
+const INTERRUPTED: i32 = 130;
 
 /// Runs the command.
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
@@ -96,17 +101,12 @@ fn end(trained: &Trained, json: bool) -> anyhow::Result<()> {
             "valid": trained.scores,
         }));
     }
-    for outcome in &trained.scores {
-        let scores = &outcome.scores;
-        print(format!(
-            "validation, {}, {}, {}: UAR {:.1} %  accuracy {:.1} %  weighted F1 {:.3}",
-            outcome.condition.as_str(),
-            outcome.baseline.as_str(),
-            outcome.window,
-            scores.uar * 100.0,
-            scores.accuracy * 100.0,
-            scores.weighted_f1,
-        ))?;
+    // What was heard before side by side; a line each would be 63 of a telephone model. The card has all figures.
+    for outcome in trained.scores.iter().filter(|outcome| outcome.baseline == Baseline::Cold) {
+        let alike = |other: &&Outcome| other.condition == outcome.condition && other.window == outcome.window;
+        let uar = |other: &Outcome| format!("{} {:.1} %", other.baseline.as_str(), other.scores.uar * 100.0);
+        let uars: Vec<String> = trained.scores.iter().filter(alike).map(uar).collect();
+        print(format!("validation, {}, {}: UAR {}", outcome.condition.as_str(), outcome.window, uars.join("  ")))?;
     }
     print(trained.dir.display())
 }
@@ -133,11 +133,17 @@ fn end_folds(all: &CrossValidation, out: &Path, json: bool) -> anyhow::Result<()
     print(out.join("folds.json").display())
 }
 
-/// Set once Ctrl-C asks the training to stop.
+/// Set once Ctrl-C asks the training to stop; a second one ends the process.
 fn asked_to_stop() -> anyhow::Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     let asked = Arc::clone(&stop);
-    ctrlc::set_handler(move || asked.store(true, Ordering::Relaxed)).context("cannot watch for Ctrl-C")?;
+    let handler = move || {
+        if asked.swap(true, Ordering::Relaxed) {
+            // Whoever asks twice does not want to wait. Files are replaced at once, so none is left half-written.
+            std::process::exit(INTERRUPTED);
+        }
+    };
+    ctrlc::set_handler(handler).context("cannot watch for Ctrl-C")?;
     Ok(stop)
 }
 

@@ -2,18 +2,21 @@
 
 use std::{
     io::Write as _,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Instant,
 };
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use undertone::train::{Epoch, Event};
 
+use super::learning::Learning;
 use crate::cli::print;
 
 /// Shows what happens: bars on a terminal, lines for results.
 pub(super) struct Watcher {
     bar: ProgressBar,
     json: bool,
+    learning: Mutex<Learning>,
     /// Standard output may go away in the midst of training; the model is worth finishing all the same.
     failed: Mutex<Option<anyhow::Error>>,
 }
@@ -22,8 +25,8 @@ impl Watcher {
     /// Nothing yet.
     pub(super) fn new(json: bool) -> anyhow::Result<Self> {
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-        bar.set_style(ProgressStyle::with_template("{msg} {bar:30} {pos}/{len} {eta}")?);
-        Ok(Self { bar, json, failed: Mutex::new(None) })
+        bar.set_style(ProgressStyle::with_template("{prefix} {bar:30} {pos}/{len} {eta}  {msg}")?);
+        Ok(Self { bar, json, learning: Mutex::new(Learning::new(Instant::now())), failed: Mutex::new(None) })
     }
 
     /// Something happened.
@@ -32,13 +35,30 @@ impl Watcher {
             Event::Reading(clips) => self.begin("reading", *clips),
             Event::Scoring(clips) => self.begin("scoring", *clips),
             Event::Read | Event::Scored => self.step(),
-            Event::Epoch { epoch, batches } => self.begin(&format!("epoch {epoch}"), *batches),
-            Event::Batch { .. } => self.step(),
+            Event::Epoch { epoch, epochs, batches } => {
+                let now = Instant::now();
+                let mut learning = self.learning();
+                learning.begin(*epoch, *epochs, *batches, now);
+                self.begin(&learning.place(), *batches);
+                self.bar.set_message(learning.time_left(now));
+            }
+            Event::Batch { loss } => {
+                let mut learning = self.learning();
+                learning.step(*loss);
+                self.bar.set_prefix(learning.place());
+                self.bar.set_message(learning.time_left(Instant::now()));
+                self.step();
+            }
             Event::Note(text) => self.bar.suspend(|| note(text)),
             Event::EpochDone(epoch) => {
+                self.learning().end(Instant::now());
                 self.print(if self.json { serde_json::to_string(epoch).map_err(Into::into) } else { Ok(line(epoch)) });
             }
         }
+    }
+
+    fn learning(&self) -> MutexGuard<'_, Learning> {
+        self.learning.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A result, above the bar.
@@ -55,9 +75,11 @@ impl Watcher {
 
     /// Something of so many steps begins.
     pub(super) fn begin(&self, message: &str, length: usize) {
-        self.bar.set_message(message.to_owned());
+        self.bar.set_prefix(message.to_owned());
+        self.bar.set_message("");
         self.bar.set_length(length as u64);
         self.bar.set_position(0);
+        self.bar.reset_eta();
     }
 
     /// It is done.
