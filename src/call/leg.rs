@@ -2,10 +2,10 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
-use super::{EndReason, Event, LegStatus, Options, Output, Summary, WindowId};
+use super::{Event, Options, Output, WindowId};
 use crate::{
     decision::{self, Calibration, Decider, Observation, position},
     features::{self, Buffers, NotScored, Pipeline, PipelineOptions, Stride},
@@ -13,6 +13,7 @@ use crate::{
     policy::{Permit, Role},
 };
 
+mod account;
 mod alerts;
 
 pub(super) struct Leg {
@@ -30,6 +31,8 @@ pub(super) struct Leg {
     held_samples: u64,
     received_samples: u64,
     dropped_samples: u64,
+    /// Samples that never came and were heard as silence.
+    filled_samples: u64,
     next_window: u64,
     pub(super) next_event: u64,
     /// Decisions in media order; the first waits for its window, or would have left.
@@ -106,6 +109,7 @@ impl Leg {
             held_samples: 0,
             received_samples: 0,
             dropped_samples: 0,
+            filled_samples: 0,
             next_window: 0,
             next_event: 1,
             pending: VecDeque::new(),
@@ -169,12 +173,13 @@ impl Leg {
         self.dropped_samples += samples;
     }
 
-    /// Takes silence in for samples that never came.
+    /// Takes silence in for samples that never came, and counts it.
     pub(super) fn fill(&mut self, samples: u64, now: Instant, out: &mut VecDeque<Output>) {
         match &mut self.pipeline {
             Some(pipeline) if !self.on_hold => {
                 let silence = vec![0.0; usize::try_from(samples).expect("a gap that is filled is short")];
                 pipeline.push(&silence);
+                self.filled_samples += samples;
             }
             _ => self.skip(samples),
         }
@@ -273,34 +278,6 @@ impl Leg {
         self.release(now, out);
     }
 
-    pub(super) fn status(&self) -> LegStatus {
-        LegStatus {
-            leg: self.index,
-            received_samples: self.received_samples,
-            dropped_samples: self.dropped_samples,
-            waiting_windows: self.pending.iter().filter(|pending| pending.finding.is_waiting()).count(),
-            shed_windows: self.shed_windows,
-            on_hold: self.on_hold,
-            not_scored: self.last_not_scored,
-        }
-    }
-
-    pub(super) fn summary(&self, end_reason: EndReason, warnings: Vec<String>) -> Summary {
-        Summary {
-            leg: self.index,
-            end_reason: if self.withdrawn { EndReason::ConsentWithdrawn } else { end_reason },
-            received_samples: self.received_samples,
-            dropped_samples: self.dropped_samples,
-            speech: if self.withdrawn { Duration::ZERO } else { Duration::from_secs_f64(self.speech_seconds) },
-            scored_windows: self.decider.windows(),
-            not_scored: self.not_scored.iter().map(|(reason, strides)| (*reason, *strides)).collect(),
-            mean: self.decider.mean(),
-            shares: self.decider.shares(),
-            shed_windows: self.shed_windows,
-            warnings,
-        }
-    }
-
     fn position_samples(&self) -> u64 {
         self.skew_samples.saturating_add(self.pipeline.as_ref().map_or(0, Pipeline::position_samples))
     }
@@ -392,6 +369,7 @@ impl Leg {
                 processing_latency: now.saturating_duration_since(arrived),
                 received_samples: self.received_samples,
                 dropped_samples: self.dropped_samples,
+                filled_samples: self.filled_samples,
             }));
             self.next_event += 1;
             self.tell_alerts(out);

@@ -111,6 +111,8 @@ pub struct Event {
     pub received_samples: u64,
     /// Samples not analysed so far.
     pub dropped_samples: u64,
+    /// Samples that never came and were heard as silence so far.
+    pub filled_samples: u64,
 }
 
 /// One change of an alert of one leg.
@@ -154,6 +156,8 @@ pub struct LegStatus {
     pub received_samples: u64,
     /// Samples not analysed so far.
     pub dropped_samples: u64,
+    /// Samples that never came and were heard as silence so far.
+    pub filled_samples: u64,
     /// Windows that are out.
     pub waiting_windows: usize,
     /// Windows given up.
@@ -175,6 +179,8 @@ pub struct Summary {
     pub received_samples: u64,
     /// Samples not analysed.
     pub dropped_samples: u64,
+    /// Samples that never came and were heard as silence.
+    pub filled_samples: u64,
     /// How much of it was speech.
     pub speech: Duration,
     /// Windows that were scored.

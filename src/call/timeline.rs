@@ -6,7 +6,7 @@
 //! | is the first, at position p | the call begins at p |
 //! | its sequence is not above the last | dropped: it is late where it was missing, else it is repeated |
 //! | begins where the last ended | follows |
-//! | begins up to [`FILL_MILLISECONDS`] later | silence is put in between |
+//! | begins up to [`FILL_MILLISECONDS`] later | silence is put in between, and counted by the leg |
 //! | begins later still | the window is cleared, positions jump |
 //! | begins earlier | what was there already is dropped |
 

@@ -85,10 +85,11 @@ pub(crate) fn usually(level: f32) -> String {
 pub(crate) fn status(leg: &LegStatus, rate_hz: u32) -> String {
     let hold = if leg.on_hold { ", on hold" } else { "" };
     format!(
-        "status    {}: {:.1} s received, {:.1} s dropped, {} windows waiting, {} given up{hold}",
+        "status    {}: {:.1} s received, {:.1} s dropped{}, {} windows waiting, {} given up{hold}",
         leg.leg_id,
         seconds(leg.received_samples, rate_hz),
         seconds(leg.dropped_samples, rate_hz),
+        filled(leg.filled_samples, rate_hz),
         leg.waiting_windows,
         leg.shed_windows
     )
@@ -104,10 +105,11 @@ pub(crate) fn summary(summary: &Summary, rate_hz: u32) -> Vec<String> {
     let reason = EndReason::try_from(summary.end_reason).unwrap_or_default().as_str_name();
     let speech = summary.speech.as_ref().map_or(0.0, |speech| speech.seconds as f64 + f64::from(speech.nanos) * 1e-9);
     let mut lines = vec![format!(
-        "summary of {} ({}): {:.1} s received, {speech:.1} s of it speech, {} windows scored",
+        "summary of {} ({}): {:.1} s received{}, {speech:.1} s of it speech, {} windows scored",
         summary.leg_id,
         plain(reason, "END_REASON_"),
         seconds(summary.received_samples, rate_hz),
+        filled(summary.filled_samples, rate_hz),
         summary.scored_windows
     )];
     lines.extend(summary.shares.iter().map(|share| {
@@ -126,6 +128,15 @@ pub(crate) fn summary(summary: &Summary, rate_hz: u32) -> Vec<String> {
     );
     lines.extend(summary.warnings.iter().map(|warning| format!("  warning: {warning}")));
     lines
+}
+
+/// The audio that never came and was heard as silence, where there was any.
+fn filled(samples: i64, rate_hz: u32) -> String {
+    if samples == 0 {
+        String::new()
+    } else {
+        format!(", {:.2} s missing and filled with silence", seconds(samples, rate_hz))
+    }
 }
 
 /// A name on one line, whatever is in it.
@@ -176,4 +187,25 @@ fn bar(share: f32) -> String {
 pub(crate) fn bar_of(share: f32, width: usize) -> String {
     let filled = (0..width).filter(|&at| (at as f32 + 0.5) / width as f32 <= share).count();
     "█".repeat(filled)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn silence_that_was_filled_in_is_shown_where_there_was_any() {
+        let of = |filled_samples| {
+            let summary =
+                Summary { leg_id: "c".into(), received_samples: 16_000, filled_samples, ..Summary::default() };
+            let leg =
+                LegStatus { leg_id: "c".into(), received_samples: 16_000, filled_samples, ..LegStatus::default() };
+            (super::summary(&summary, 8000).remove(0), status(&leg, 8000))
+        };
+        let ((summary, status), (plain_summary, plain_status)) = (of(960), of(0));
+        assert!(summary.contains("2.0 s received, 0.12 s missing and filled with silence, 0.0 s of it"), "{summary}");
+        assert!(status.contains("0.0 s dropped, 0.12 s missing and filled with silence, 0 windows"), "{status}");
+        assert!(plain_summary.contains("2.0 s received, 0.0 s of it speech"), "{plain_summary}");
+        assert!(plain_status.contains("0.0 s dropped, 0 windows"), "{plain_status}");
+    }
 }

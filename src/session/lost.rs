@@ -218,6 +218,7 @@ fn lost(entry: &Entry) -> Option<Draft> {
         sample_rate_hz: began.sample_rate_hz,
         received_samples: 0,
         dropped_samples: 0,
+        filled_samples: 0,
         speech_seconds: 0.0,
         scored_windows: 0,
         shed_windows: 0,

@@ -157,6 +157,7 @@ mod tests {
             processing_latency: Duration::ZERO,
             received_samples: 0,
             dropped_samples: 0,
+            filled_samples: 0,
         })
     }
 
@@ -203,6 +204,7 @@ mod tests {
             end_reason: EndReason::Completed,
             received_samples: 0,
             dropped_samples: 0,
+            filled_samples: 0,
             speech: Duration::ZERO,
             scored_windows: 0,
             not_scored: Vec::new(),

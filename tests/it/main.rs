@@ -20,6 +20,7 @@ mod failure;
 mod fields;
 #[cfg(target_os = "linux")]
 mod full_disk;
+mod gaps;
 mod gate;
 mod gated;
 mod health;

@@ -48,6 +48,60 @@ fn a_short_gap_is_heard_as_silence_and_what_never_came_is_told() {
 }
 
 #[test]
+fn silence_that_is_filled_in_is_told_to_the_sample() {
+    let now = Instant::now();
+    let (audio, chunk) = (speech(4.0), CHUNK as u64);
+    let mut call = customer(now);
+    let mut told = Vec::new();
+    // Gaps of 100 and 200 ms are filled, one of 220 ms is not; what is repeated or late fills nothing.
+    let sent = [(0..50, 0), (55..100, 5), (99..100, 5), (52..53, 5), (110..150, 15), (161..200, 15)];
+    for (numbers, filled) in sent {
+        for number in numbers {
+            call.push(numbered(&bytes(&audio[number * CHUNK..(number + 1) * CHUNK]), number), now);
+            let outputs = answered(&mut call, &[0.1, 0.3], now);
+            for event in events(&outputs) {
+                assert_eq!(event.filled_samples, filled * chunk, "at chunk {number}: {event:?}");
+                told.push(filled);
+            }
+        }
+    }
+    assert!([0, 5, 15].iter().all(|filled| told.contains(filled)), "{told:?}");
+    call.tick(now + Duration::from_secs(10));
+    let Some(Output::Status(status)) = drain(&mut call).pop() else { panic!("a status") };
+    assert_eq!(status.legs[0].filled_samples, 15 * chunk);
+    call.close(EndReason::Completed, now);
+    let outputs = answered(&mut call, &[0.1, 0.3], now);
+    let summary = summary(&outputs);
+    assert_eq!((summary.filled_samples, summary.dropped_samples), (15 * chunk, 2 * chunk));
+    assert_eq!(summary.received_samples, (200 - 5 - 10 - 11 + 2) * chunk, "what was filled in was not received");
+}
+
+#[test]
+fn nothing_is_filled_in_where_nobody_listens() {
+    let now = Instant::now();
+    let legs = vec![leg(Ok(permit())), leg(Err(NotScored::NotPermitted))];
+    let mut call = Call::new(options(Encoding::Linear16, legs), now).unwrap();
+    let silence = [0; 4 * CHUNK];
+    // So many chunks are missing before each.
+    let mut at = 0;
+    for (missing, control) in [(0, None), (3, Some(Control::Hold)), (7, Some(Control::Resume)), (2, None)] {
+        at += missing * CHUNK as u64;
+        call.push(Chunk { data: &silence, sequence: None, media_offset_samples: Some(at) }, now);
+        at += CHUNK as u64;
+        if let Some(control) = control {
+            call.control(control, None, now);
+        }
+    }
+    call.close(EndReason::Completed, now);
+    let outputs = answered(&mut call, &[0.1, 0.3], now);
+    let filled = outputs.iter().filter_map(|output| match output {
+        Output::Summary(summary) => Some(summary.filled_samples),
+        _ => None,
+    });
+    assert_eq!(filled.collect::<Vec<_>>(), [(3 + 2) * CHUNK as u64, 0]);
+}
+
+#[test]
 fn a_lying_label_is_told_once_by_a_warning_and_from_then_on_by_every_status() {
     let now = Instant::now();
     let mut call = customer(now);

@@ -53,6 +53,9 @@ pub struct Ended {
     pub received_samples: u64,
     /// Samples not analysed.
     pub dropped_samples: u64,
+    /// Samples that never came and were heard as silence.
+    #[serde(default)]
+    pub filled_samples: u64,
     /// How much of it was speech.
     pub speech_seconds: f64,
     /// Windows that were scored.

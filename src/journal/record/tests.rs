@@ -33,6 +33,7 @@ fn of_all_kinds() -> Vec<Record> {
         sample_rate_hz: 8000,
         received_samples: 100_000,
         dropped_samples: 160,
+        filled_samples: 1600,
         speech_seconds: 3.25,
         scored_windows: 7,
         shed_windows: 1,

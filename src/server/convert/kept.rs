@@ -107,6 +107,7 @@ fn summary(entry: &Entry, ended: &Ended) -> proto::Summary {
         end_reason: end_reason(ended.reason).into(),
         received_samples: count(ended.received_samples),
         dropped_samples: count(ended.dropped_samples),
+        filled_samples: count(ended.filled_samples),
         speech: is_known.then(|| seconds(ended.speech_seconds)),
         scored_windows: count(ended.scored_windows),
         not_scored: ended.not_scored.iter().map(counted).collect(),

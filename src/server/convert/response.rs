@@ -115,6 +115,7 @@ fn event(event: &call::Event, call: &Acknowledgement) -> proto::EmotionEvent {
         processing_latency: Some(duration(event.processing_latency)),
         received_samples: count(event.received_samples),
         dropped_samples: count(event.dropped_samples),
+        filled_samples: count(event.filled_samples),
     }
 }
 
@@ -123,6 +124,7 @@ fn leg_status(leg: &call::LegStatus, dropped_events: u64, call: &Acknowledgement
         leg_id: leg_id(call, leg.leg),
         received_samples: count(leg.received_samples),
         dropped_samples: count(leg.dropped_samples),
+        filled_samples: count(leg.filled_samples),
         waiting_windows: i32::try_from(leg.waiting_windows).unwrap_or(i32::MAX),
         shed_windows: count(leg.shed_windows),
         dropped_events: count(dropped_events),
@@ -165,6 +167,7 @@ fn summary(mut summary: call::Summary, dropped_events: u64, call: &Acknowledgeme
         end_reason: end_reason(summary.end_reason).into(),
         received_samples: count(summary.received_samples),
         dropped_samples: count(summary.dropped_samples),
+        filled_samples: count(summary.filled_samples),
         speech: Some(duration(summary.speech)),
         scored_windows: count(summary.scored_windows),
         not_scored: summary.not_scored.iter().map(counted).collect(),
