@@ -1,12 +1,12 @@
 //! One call's task.
 
 use std::{
-    pin::{Pin, pin},
+    pin::pin,
     time::{Duration, Instant, SystemTime},
 };
 
 use bytes::Bytes;
-use futures_util::{FutureExt as _, Stream, StreamExt as _};
+use futures_util::{Stream, StreamExt as _};
 use tokio::sync::mpsc;
 use tracing::{Instrument as _, Span, field::display};
 
@@ -21,6 +21,7 @@ use ending::ending;
 
 mod ending;
 mod obey;
+mod rest;
 
 /// One message from the client.
 #[derive(Debug, Clone)]
@@ -162,7 +163,7 @@ impl Session {
                 // What is ready seldom comes first: audio may be ready always.
                 biased;
                 () = &mut gone => {
-                    self.hear_out(inputs.as_mut(), &mut audio);
+                    self.hear_out(inputs.as_mut(), &mut audio).await;
                     return ("vanished", End::Vanished);
                 }
                 () = &mut draining, if open => {
@@ -184,7 +185,7 @@ impl Session {
                         permit.send(encode(message));
                     },
                     Err(_) => {
-                        self.hear_out(inputs.as_mut(), &mut audio);
+                        self.hear_out(inputs.as_mut(), &mut audio).await;
                         return ("vanished", End::Vanished);
                     }
                 },
@@ -197,9 +198,7 @@ impl Session {
                 () = age.ring(oldest), if open => return ("aged", End::Aged),
                 input = inputs.next(), if open && self.driver.windows_out() < limits.max_windows_out => {
                     match self.take(input, &mut audio) {
-                        // A client that always has more must not keep others from the executor.
-                        Took::More { over: true } => tokio::task::yield_now().await,
-                        Took::More { over: false } => tokio::task::coop::consume_budget().await,
+                        Took::More { over } => let_by(over).await,
                         Took::Last(fault) => (open, invalid) = (false, fault),
                         Took::Gone => return ("vanished", End::Vanished),
                     }
@@ -239,21 +238,6 @@ impl Session {
         }
     }
 
-    /// Takes in what a client that is gone had sent, which may have ended the call.
-    fn hear_out<I, E>(&mut self, mut inputs: Pin<&mut I>, audio: &mut Seconds)
-    where
-        I: Stream<Item = Result<Input, Fault<E>>>,
-    {
-        let most = self.sessions.limits().max_windows_out;
-        while self.driver.is_open() && self.driver.windows_out() < most {
-            let Some(input) = inputs.next().now_or_never() else { return };
-            if !matches!(self.take(input, audio), Took::More { .. }) {
-                return;
-            }
-            self.deliver();
-        }
-    }
-
     /// Hands windows in, and what else the call tells to all who are to know.
     pub(super) fn deliver(&mut self) {
         let metrics = self.sessions.metrics();
@@ -283,5 +267,14 @@ impl Session {
             }
         }
         self.driver.waits(self.outbox.bytes());
+    }
+}
+
+/// After a message, lets others by if it is time to: a client that always has more must not keep them from the executor.
+async fn let_by(over: bool) {
+    if over {
+        tokio::task::yield_now().await;
+    } else {
+        tokio::task::coop::consume_budget().await;
     }
 }

@@ -1,7 +1,7 @@
 //! How much audio a call takes in before it lets others by. Without clock or I/O.
 //!
 //! A second of one leg, decoded, resampled, heard and put into windows, takes up to 400 µs (docs/performance.md), and nothing may hold an
-//! executor up for more than 500. So a call that always has more yields after [`TURN`] of audio, all legs together; a chunk longer than that is taken
+//! executor up for more than 500. So a call that always has more, its client gone or not, yields after [`TURN`] of audio, all legs together; a chunk longer than that is taken
 //! where others do not wait for it. What one turn can come to at most is [`MOST_SECONDS`] of audio: 360 µs.
 
 use std::time::Duration;

@@ -1,15 +1,22 @@
 //! A client that is gone from one moment to the next.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{cell::Cell, collections::BTreeMap, future::poll_fn, iter, net::SocketAddr, pin::pin, time::Duration};
 
+use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
 use tokio::{
     io::copy_bidirectional,
     net::{TcpListener, TcpStream},
-    sync::oneshot,
+    sync::{mpsc, oneshot},
 };
-use undertone::server::proto::emotion_service_client::EmotionServiceClient;
+use undertone::{
+    audio::Encoding,
+    policy::{Consent, Role},
+    server::proto::emotion_service_client::EmotionServiceClient,
+    session::{End, Fault, Input, LegRequest, Request},
+};
 
-use crate::harness::{Call, Harness, connect, customer, line, voice};
+use crate::harness::{CHUNK_BYTES, Call, Harness, connect, customer, line, silence, voice, within};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_vanishes_leaves_its_place() {
@@ -76,5 +83,55 @@ async fn a_client_behind_a_dead_line_leaves_its_place() {
     eventually!(harness.live_legs(), 0);
     eventually!(harness.metric("undertone_calls_ended_total{reason=\"vanished\"}"), "1");
     drop(call);
+    harness.stop().await;
+}
+
+/// Messages that a client had sent when it went.
+const SENT: usize = 500;
+
+/// Runs a call whose client is gone and had sent this so often; the most messages that it took in before others had their turn.
+async fn most_heard_at_once(harness: &Harness, input: Input) -> usize {
+    let request = Request {
+        call_id: "c".to_owned(),
+        encoding: Encoding::Mulaw,
+        sample_rate_hz: 8000,
+        legs: vec![LegRequest { leg_id: "customer".to_owned(), role: Role::Customer, subject: None }],
+        tags: BTreeMap::new(),
+        notice_given: true,
+        consent: Consent::Unknown,
+        stride: Duration::from_millis(500),
+        model: None,
+        takeover: false,
+    };
+    let session = harness.server.sessions().open(&request).await.unwrap();
+    let (sender, receiver) = mpsc::channel(1);
+    drop(receiver);
+    let (taken, mut most) = (Cell::new(0), 0);
+    let sent = stream::iter(iter::repeat_n(input, SENT)).map(|input| {
+        taken.set(taken.get() + 1);
+        Ok::<_, Fault<()>>(input)
+    });
+    let mut call = pin!(session.run(sent.chain(stream::pending()), sender, |message| message));
+    let end = poll_fn(|context| {
+        let before = taken.get();
+        let polled = call.as_mut().poll(context);
+        most = most.max(taken.get() - before);
+        polled
+    });
+    assert_eq!(within("hearing a call out", end).await, End::Vanished);
+    assert_eq!(taken.get(), SENT, "all that was sent is heard");
+    most
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_client_that_is_gone_had_sent_keeps_nobody_from_the_executor() {
+    let harness = Harness::start().await;
+    let of = |data| Input::Audio { data, sequence: None, media_offset_samples: None };
+    let chunk = of(Bytes::from(silence(0.02)));
+    // 250 ms (src/session/turn.rs) of chunks of 20 ms.
+    assert_eq!(most_heard_at_once(&harness, chunk).await, 2000_usize.div_ceil(CHUNK_BYTES));
+    // Messages without audio end a turn when tokio's budget is used up, which is 128.
+    let keepalives = most_heard_at_once(&harness, of(Bytes::new())).await;
+    assert!(keepalives <= 128, "{keepalives} at once");
     harness.stop().await;
 }
