@@ -170,10 +170,12 @@ impl Call {
         taken
     }
 
-    /// Changes the state of one leg, or of all.
+    /// Changes the state of one leg, or of all. While it closes consent can still be withdrawn: no window that is out then is judged.
     pub fn control(&mut self, control: Control, leg: Option<usize>, now: Instant) {
-        if !matches!(self.phase, Phase::Open) {
-            return;
+        match self.phase {
+            Phase::Open => {}
+            Phase::Closing(..) if control == Control::WithdrawConsent => {}
+            Phase::Closing(..) | Phase::Closed => return,
         }
         self.last_message = now;
         for (index, state) in self.legs.iter_mut().enumerate() {
@@ -187,6 +189,7 @@ impl Call {
                 Control::WithdrawConsent => state.withdraw(now, &mut self.outputs),
             }
         }
+        self.finish_closing();
     }
 
     /// Its stream broke, or goes on after a break: the idle time-out counts from now. A sample of which a part came is to be sent whole.

@@ -197,12 +197,21 @@ pub struct Summary {
     pub warnings: Vec<String>,
 }
 
+impl Summary {
+    /// Leaves nothing of what was heard, and says that consent was withdrawn.
+    pub fn forget(&mut self) {
+        self.mean.zeroize();
+        self.shares.zeroize();
+        (self.speech, self.scored_windows) = (Duration::ZERO, 0);
+        self.end_reason = EndReason::ConsentWithdrawn;
+    }
+}
+
 impl ZeroizeOnDrop for Summary {}
 
 impl Drop for Summary {
     fn drop(&mut self) {
-        self.mean.zeroize();
-        self.shares.zeroize();
+        self.forget();
     }
 }
 

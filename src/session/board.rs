@@ -127,7 +127,9 @@ impl Posted {
     pub(super) fn event(&self, event: &Event) {
         self.change(event.leg, |leg| {
             leg.position_samples = event.end_samples;
-            leg.smoothed.clone_from(&event.smoothed);
+            if !leg.withdrawn {
+                leg.smoothed.clone_from(&event.smoothed);
+            }
             leg.not_scored = event.outcome.as_ref().err().copied();
             leg.speech_ratio = event.speech_ratio;
         });

@@ -103,18 +103,22 @@ impl Chronicle {
         self.legs[told.leg].alerts += u64::from(change.reason == Reason::Rose);
         let samples = |at| position::to_samples(at, call.sample_rate_hz);
         let labels = call.model.manifest.labels.iter();
+        let mut heard = change.evidence.clone();
+        if self.legs[told.leg].withdrawn {
+            heard.forget();
+        }
         let evidence = Evidence {
-            start_samples: samples(change.evidence.start),
-            end_samples: samples(change.evidence.end),
-            windows: change.evidence.windows,
-            speech_seconds: change.evidence.speech.as_secs_f64(),
-            speech_ratio: change.evidence.speech_ratio,
-            level: change.evidence.level,
-            usual: change.evidence.usual,
-            peak: change.evidence.peak,
-            peak_end_samples: samples(change.evidence.peak_at),
-            scores: labels.cloned().zip(change.evidence.scores.iter().copied()).collect(),
-            snr_db: change.evidence.snr_db,
+            start_samples: samples(heard.start),
+            end_samples: samples(heard.end),
+            windows: heard.windows,
+            speech_seconds: heard.speech.as_secs_f64(),
+            speech_ratio: heard.speech_ratio,
+            level: heard.level,
+            usual: heard.usual,
+            peak: heard.peak,
+            peak_end_samples: samples(heard.peak_at),
+            scores: labels.cloned().zip(heard.scores.iter().copied()).collect(),
+            snr_db: heard.snr_db,
             model: call.model.manifest.name.clone(),
             sha256: call.model.sha256().to_owned(),
         };

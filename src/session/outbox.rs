@@ -89,7 +89,12 @@ impl Outbox {
                     }
                 }
                 Message::Alert { alert, .. } if of_leg(alert.leg) => alert.change.evidence.forget(),
-                _ => {}
+                Message::Summary { summary, .. } if of_leg(summary.leg) => summary.forget(),
+                Message::Acknowledgement(_)
+                | Message::Status { .. }
+                | Message::Event(_)
+                | Message::Alert { .. }
+                | Message::Summary { .. } => {}
             }
         }
     }
@@ -136,7 +141,7 @@ mod tests {
     use crate::{
         call::{self, EndReason, Summary},
         decision::{
-            self, Rules,
+            self, Rules, Share,
             alert::{Evidence, Reason, Severity, State},
         },
     };
@@ -258,7 +263,15 @@ mod tests {
         let mut outbox = Outbox::new(2, 8, Counter::noop());
         let Message::Alert { mut alert, changed_at } = alert(1) else { unreachable!("it is one") };
         (alert.change.evidence.scores, alert.change.evidence.level) = (vec![0.25, 0.75], 0.75);
-        for message in [heard(0), heard(1), Message::Alert { alert, changed_at }, event(0, 2)] {
+        let ended = |leg| {
+            let Message::Summary { mut summary, .. } = summary(leg) else { unreachable!("it is one") };
+            (summary.mean, summary.scored_windows, summary.speech) =
+                (Some(vec![0.25, 0.75]), 7, Duration::from_secs(3));
+            let share = Share { share: 0.75, peak: 0.75, peak_at: Duration::ZERO, trend: None };
+            summary.shares.push(share);
+            Message::Summary { summary, dropped_events: 0 }
+        };
+        for message in [heard(0), heard(1), Message::Alert { alert, changed_at }, event(0, 2), ended(0), ended(1)] {
             outbox.push(message, now);
         }
         outbox.forget(Some(0));
@@ -267,6 +280,9 @@ mod tests {
         assert!(told[1].contains("0.75"), "another leg's: {}", told[1]);
         assert!(told[2].contains("Firing") && !told[2].contains("0.75"), "{}", told[2]);
         assert!(told[3].contains("Err(Silence)"), "{}", told[3]);
+        let nothing = ["ConsentWithdrawn", "mean: None", "shares: []", "scored_windows: 0", "speech: 0ns"];
+        assert!(nothing.iter().all(|nothing| told[4].contains(nothing)), "{}", told[4]);
+        assert!(told[5].contains("0.75") && told[5].contains("Completed"), "another leg's: {}", told[5]);
     }
 
     #[test]

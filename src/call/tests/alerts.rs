@@ -102,6 +102,59 @@ fn withdrawn_consent_resolves_without_scores() {
 }
 
 #[test]
+fn consent_withdrawn_while_the_call_closes_lets_no_late_window_be_judged() {
+    let now = Instant::now();
+    let mut call = ruled(now);
+    speak(&mut call, 5.0, &ANGRY, now);
+    call.push(plain(&bytes(&speech(2.0))), now);
+    call.close(EndReason::Completed, now);
+    let late = windows(&drain(&mut call));
+    assert!(!late.is_empty());
+    // Nothing else is taken any more.
+    call.control(Control::Hold, None, now);
+    assert!(drain(&mut call).is_empty());
+    call.control(Control::WithdrawConsent, None, now);
+    for id in late {
+        call.apply(id, Outcome::Logits(ANGRY.to_vec().into()), now);
+    }
+    let outputs = drain(&mut call);
+    assert_eq!(told(&outputs), [(State::Resolved, Reason::ConsentWithdrawn)]);
+    let evidence = &alerts(&outputs)[0].change.evidence;
+    assert_eq!((evidence.scores.len(), evidence.level, evidence.peak), (0, 0.0, 0.0));
+    let [event] = events(&outputs)[..] else { panic!("{outputs:?}") };
+    assert_eq!((&event.outcome, &event.smoothed), (&Err(NotScored::ConsentWithdrawn), &None));
+    let summary = summary(&outputs);
+    assert_eq!((summary.end_reason, summary.scored_windows), (EndReason::ConsentWithdrawn, 0));
+    assert!(summary.mean.is_none() && summary.shares.is_empty(), "{summary:?}");
+    assert!(matches!(outputs.last(), Some(Output::Closed(EndReason::Completed))));
+}
+
+#[test]
+fn consent_withdrawn_for_one_leg_while_the_call_closes_leaves_the_other_to_its_end() {
+    let now = Instant::now();
+    let legs = vec![leg(Ok(permit())), leg(Ok(permit()))];
+    let mut call = Call::new(options(Encoding::Linear16, legs), now).unwrap();
+    let both: Vec<f32> = speech(2.0).into_iter().flat_map(|sample| [sample, sample]).collect();
+    call.push(plain(&bytes(&both)), now);
+    call.close(EndReason::Completed, now);
+    let late = windows(&drain(&mut call));
+    call.control(Control::WithdrawConsent, Some(0), now);
+    assert!(!drain(&mut call).iter().any(|output| matches!(output, Output::Closed(_))));
+    for id in late {
+        call.apply(id, Outcome::Logits(ANGRY.to_vec().into()), now);
+    }
+    let outputs = drain(&mut call);
+    let scored = events(&outputs).into_iter().filter(|event| event.outcome.is_ok());
+    assert!(scored.map(|event| event.leg).all(|leg| leg == 1));
+    let summaries = outputs.iter().filter_map(|output| match output {
+        Output::Summary(summary) => Some((summary.end_reason, summary.scored_windows > 0)),
+        _ => None,
+    });
+    let expected = [(EndReason::ConsentWithdrawn, false), (EndReason::Completed, true)];
+    assert_eq!(summaries.collect::<Vec<_>>(), expected);
+}
+
+#[test]
 fn people_answer_an_alert_by_its_id() {
     let now = Instant::now();
     let second = Duration::from_secs(1);

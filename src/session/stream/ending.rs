@@ -30,6 +30,7 @@ impl Session {
             // Without a deadline it was closed before.
             let (None, Some(wake)) = (self.closed, self.driver.deadline()) else { return };
             tokio::select! {
+                Some(command) = self.commands.recv() => self.obey(command),
                 () = self.driver.answer() => {}
                 () = alarm.ring(Some(wake)) => self.driver.tick(),
             }
