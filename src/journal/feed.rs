@@ -23,7 +23,10 @@ use std::{
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+use self::elsewhere::Elsewhere;
 use super::{Audit, Draft, Error, Journal, Kind, Record, Scope};
+
+mod elsewhere;
 
 /// Entries appended at once.
 const BATCH: usize = 256;
@@ -79,6 +82,8 @@ struct Purge {
     answer: oneshot::Sender<Result<u64, Error>>,
     /// Whether it is tried until it is done, though somebody waits.
     must: bool,
+    /// Where another server did it.
+    elsewhere: Option<Elsewhere>,
 }
 
 impl Feed {
@@ -123,13 +128,13 @@ impl Feed {
     /// Deletes what the scope holds, be it kept or still waiting, and has `audit` appended. Returns how many kept entries that were. Where the
     /// future is dropped before it knows, it is tried until it is done.
     pub async fn purge(&self, scope: Scope, audit: Draft) -> Result<u64, Error> {
-        self.hand_in(scope, audit, false).await.map_err(|_| Error::Closed)?
+        self.hand_in(scope, audit, false, None).await.map_err(|_| Error::Closed)?
     }
 
     /// As [`Feed::purge`], but at once, and tried until it is done, whether or not anybody waits for the answer. Drafts recorded
     /// afterwards stay.
     pub fn forget(&self, scope: Scope, audit: Draft) -> oneshot::Receiver<Result<u64, Error>> {
-        self.hand_in(scope, audit, true)
+        self.hand_in(scope, audit, true, None)
     }
 
     /// The journal itself.
@@ -137,10 +142,16 @@ impl Feed {
         &self.journal
     }
 
-    fn hand_in(&self, scope: Scope, audit: Draft, must: bool) -> oneshot::Receiver<Result<u64, Error>> {
+    fn hand_in(
+        &self,
+        scope: Scope,
+        audit: Draft,
+        must: bool,
+        elsewhere: Option<Elsewhere>,
+    ) -> oneshot::Receiver<Result<u64, Error>> {
         let (answer, answered) = oneshot::channel();
         let ticket = take_ticket(&mut self.shared.next_ticket());
-        let purge = Purge { ticket, scope, audit, answer, must };
+        let purge = Purge { ticket, scope, audit, answer, must, elsewhere };
         if let Err(mpsc::error::TrySendError::Full(purge)) = self.purges.try_send(purge) {
             let purges = self.purges.clone();
             // Waited for by the feeder, before it ends.
@@ -229,6 +240,12 @@ impl Feeder {
     /// Does the purges that are due; whether all that are promised are done.
     async fn purge_due(&mut self) -> bool {
         while let Some(ticket) = self.due.front().map(|purge| purge.ticket) {
+            if self.due.front().is_some_and(|purge| purge.elsewhere.is_some()) {
+                if !self.follow_deletion().await {
+                    return false;
+                }
+                continue;
+            }
             // What came before is told first, so that who listens hears how it went on; where that fails it is dropped here.
             while self.waiting.front().is_some_and(|(before, _)| *before < ticket) {
                 if !self.append(Some(ticket)).await {

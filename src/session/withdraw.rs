@@ -2,7 +2,7 @@
 //!
 //! Legs of this server stop first, whatever the journal does. Servers on which more of the call lives, as they tell or as the journal says, are
 //! asked by an [`Action`], and say by an audit entry that it is done. Every server, asked or not, does the same once it reads of it
-//! ([`Sessions::follow_withdrawals`]), so that a call is stopped of which nobody knew yet.
+//! ([`Sessions::follow_withdrawals`]), so that a call is stopped of which nobody knew yet, and nothing is written that waited meanwhile.
 
 use std::{
     collections::BTreeSet,
@@ -19,6 +19,7 @@ use super::{
     board::{Command, Purged},
     lost::live,
     peers::BEAT,
+    withdrawals::REMEMBERED,
 };
 use crate::{
     decision::alert::Attribution,
@@ -128,6 +129,8 @@ impl Sessions {
     /// Does what an entry of the journal says was asked for, or done, on any server.
     pub(super) async fn follow_withdrawals(&self, entry: &Entry) {
         self.recall_withdrawal(entry);
+        // What a call that is stopped tells afterwards stays.
+        let ticket = self.shared.feed.ticket();
         let by = |actor: &str, reason: &str| Attribution { actor: actor.to_owned(), reason: reason.to_owned() };
         // Nobody waits for the deletion here, which is tried until it is done.
         match &entry.draft.record {
@@ -148,6 +151,11 @@ impl Sessions {
                 stop_all(streams.collect(), None, &by(actor, reason)).await;
             }
             _ => {}
+        }
+        if entry.node != self.journal().node() {
+            let is_refused = matches!(&entry.draft.record, Record::Audit(Audit::ConsentWithdrawn { .. }));
+            let apart = if is_refused { REMEMBERED } else { CLOCKS_APART };
+            self.shared.feed.follow_deletion(&entry.draft, ticket, entry.draft.at + apart);
         }
     }
 

@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 
 use super::*;
 use crate::{
-    journal::{Engine, Options, Page, Query, record::tests::begun, tail::Tail},
+    journal::{Engine, Entry, Options, Page, Query, Timeline, record::tests::begun, tail::Tail},
     telemetry::metrics::{JournalMetrics, recorder},
 };
 
@@ -35,13 +35,20 @@ impl Engine for Log {
         ready(Ok(vec![log.len() as u64])).boxed()
     }
 
-    fn read(&self, _: Query) -> BoxFuture<'_, Result<Page, Error>> {
-        ready(Ok(Page::default())).boxed()
+    fn read(&self, query: Query) -> BoxFuture<'_, Result<Page, Error>> {
+        let log = self.drafts.lock().unwrap();
+        let entry = |(draft, sequence): (&Draft, u64)| Entry { sequence, node: "a".to_owned(), draft: draft.clone() };
+        let entries = log.iter().zip(1..).filter(|(draft, _)| query.takes(draft)).map(entry).collect();
+        ready(Ok(Page { entries, last: log.len() as u64, more: false })).boxed()
     }
 
-    fn purge(&self, _: Scope, audit: Draft) -> BoxFuture<'_, Result<u64, Error>> {
-        self.drafts.lock().unwrap().push(audit);
-        ready(Ok(0)).boxed()
+    fn purge(&self, scope: Scope, audit: Draft) -> BoxFuture<'_, Result<u64, Error>> {
+        let mut log = self.drafts.lock().unwrap();
+        let before = log.len();
+        log.retain(|draft| !scope.holds(draft));
+        let deleted = (before - log.len()) as u64;
+        log.push(audit);
+        ready(Ok(deleted)).boxed()
     }
 
     fn expire(&self, _: Vec<(Kind, SystemTime)>) -> BoxFuture<'_, Result<u64, Error>> {
@@ -79,6 +86,92 @@ impl Log {
 fn deleted(call_id: &str) -> Draft {
     let (call_id, actor, reason) = (call_id.to_owned(), "officer".to_owned(), "he asked".to_owned());
     Draft::new(SystemTime::now(), Record::Audit(Audit::CallDeleted { call_id, actor, reason, entries: 0 }))
+}
+
+fn heard(call_id: &str) -> Draft {
+    let timeline = Timeline { sample_rate_hz: 8000, labels: Vec::new(), points: Vec::new() };
+    Draft::new(SystemTime::now(), Record::Timeline(timeline)).of_leg(call_id, "customer", None)
+}
+
+fn of_subject(draft: Draft) -> Draft {
+    Draft { subject: Some("caller-7".to_owned()), ..draft }
+}
+
+impl Log {
+    /// What there is when all that was fed is written, a word an entry: the call, and whether it tells what was heard.
+    async fn written_by(&self, feeder: Feeder) -> Vec<String> {
+        let closing = CancellationToken::new();
+        closing.cancel();
+        assert_eq!(feeder.run(closing).await, 0);
+        let word = |draft: &Draft| match (&draft.record, &draft.call_id) {
+            (Record::Audit(Audit::CallDeleted { call_id, .. }), _) => format!("{call_id} deleted"),
+            (record, Some(call_id)) if record.tells_what_was_heard() => format!("{call_id} heard"),
+            (_, Some(call_id)) => call_id.clone(),
+            (_, None) => panic!("{draft:?}"),
+        };
+        self.drafts.lock().unwrap().iter().map(word).collect()
+    }
+}
+
+/// So long after a deletion a call that begins is another one.
+const APART: Duration = Duration::from_secs(5);
+
+#[tokio::test]
+async fn what_waits_of_a_call_that_another_server_deleted_is_dropped_and_the_rest_written() {
+    let log = Log::default();
+    let (feed, feeder) = log.feed(16);
+    for draft in [begun("gone", "tiny"), heard("gone"), begun("kept", "tiny"), heard("kept")] {
+        feed.record(draft);
+    }
+    let ticket = feed.ticket();
+    // Of a call that is stopped: what it heard goes, that it ended stays.
+    feed.record(heard("gone"));
+    feed.record(begun("gone", "stopped"));
+    feed.follow_deletion(&deleted("gone"), ticket, SystemTime::now() + APART);
+    feed.record(heard("kept"));
+    assert_eq!(log.written_by(feeder).await, ["kept", "kept heard", "gone", "kept heard"]);
+}
+
+#[tokio::test]
+async fn what_was_written_of_a_call_that_another_server_deleted_is_deleted_once() {
+    let log = Log::default();
+    let (feed, feeder) = log.feed(16);
+    feed.journal().append(vec![begun("gone", "tiny"), heard("gone"), heard("kept")]).await.unwrap();
+    for _ in 0..2 {
+        feed.follow_deletion(&deleted("gone"), feed.ticket(), SystemTime::now() + APART);
+    }
+    assert_eq!(log.written_by(feeder).await, ["kept heard", "gone deleted"]);
+}
+
+#[tokio::test]
+async fn a_call_that_began_after_another_server_deleted_one_of_its_name_stays() {
+    let log = Log::default();
+    let (feed, feeder) = log.feed(16);
+    feed.record(begun("again", "tiny"));
+    feed.record(heard("again"));
+    feed.follow_deletion(&deleted("again"), feed.ticket(), SystemTime::now() - APART);
+    assert_eq!(log.written_by(feeder).await, ["again", "again heard"]);
+}
+
+#[tokio::test]
+async fn of_a_subject_whom_another_server_deleted_the_calls_before_go_and_those_since_stay() {
+    let log = Log::default();
+    let (feed, feeder) = log.feed(16);
+    let earlier = |draft: Draft| Draft { at: draft.at - 3 * APART, ..draft };
+    let written = [of_subject(earlier(begun("written", "tiny"))), of_subject(earlier(heard("written")))];
+    feed.journal().append(written.into()).await.unwrap();
+    // An agent's, who is no subject, goes with the call.
+    for draft in [of_subject(earlier(begun("waits", "tiny"))), earlier(heard("waits"))] {
+        feed.record(draft);
+    }
+    for draft in [begun("since", "tiny"), heard("since")] {
+        feed.record(of_subject(draft));
+    }
+    let (subject, actor, reason) = ("caller-7".to_owned(), "officer".to_owned(), "he asked".to_owned());
+    let deletion = Audit::SubjectDeleted { subject, actor, reason, entries: 0 };
+    let deletion = Draft::new(SystemTime::now(), Record::Audit(deletion));
+    feed.follow_deletion(&deletion, feed.ticket(), SystemTime::now() - APART);
+    assert_eq!(log.written_by(feeder).await, ["since", "since heard", "written deleted"]);
 }
 
 #[tokio::test]

@@ -141,6 +141,30 @@ async fn a_call_that_lives_elsewhere_is_stopped_though_the_journal_says_nothing_
     a.stop().await;
 }
 
+/// As by a server that could not write when the calls ended there, and can once they are deleted.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_another_server_wrote_of_a_call_that_was_deleted_is_deleted_there() {
+    let Some(nats) = Nats::start() else { return };
+    let (a, b) = (on(&nats, "a").await, on(&nats, "b").await);
+    let of_b = b.server.sessions().journal();
+    let of_subject = Draft { subject: Some("caller-7".to_owned()), ..timeline("subject") };
+    let drafts = ["withdrawn", "deleted", "kept"].map(timeline);
+    of_b.append(drafts.into_iter().chain([of_subject]).collect()).await.unwrap();
+    let (call_id, actor, reason) = ("withdrawn".to_owned(), "officer".to_owned(), "he asked".to_owned());
+    let by = || (actor.clone(), reason.clone());
+    let withdrawn = Audit::ConsentWithdrawn { call_id, leg_id: None, actor: by().0, reason: by().1, entries: 0 };
+    let deleted = Audit::CallDeleted { call_id: "deleted".to_owned(), actor: by().0, reason: by().1, entries: 0 };
+    let forgotten = Audit::SubjectDeleted { subject: "caller-7".to_owned(), actor: by().0, reason: by().1, entries: 0 };
+    let audits = [withdrawn, deleted, forgotten].map(|audit| Draft::new(SystemTime::now(), Record::Audit(audit)));
+    a.server.sessions().journal().append(audits.into()).await.unwrap();
+    for call_id in ["withdrawn", "deleted", "subject"] {
+        eventually!(a.still_told(call_id).await, []);
+    }
+    assert_eq!(a.still_told("kept").await.len(), 1);
+    b.stop().await;
+    a.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_withdrawal_is_remembered_by_every_server_and_after_a_restart() {
     let Some(nats) = Nats::start() else { return };
