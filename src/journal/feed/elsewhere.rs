@@ -46,7 +46,7 @@ impl Feeder {
         let entries = match self.journal.read_all(query(&purge.scope)).await {
             Ok(entries) => entries,
             Err(error) => {
-                tracing::error!(%error, of = %purge.scope, "what another server deleted cannot be looked for");
+                tracing::warn!(%error, of = %purge.scope, "what another server deleted cannot be looked for now, and is again");
                 return false;
             }
         };
