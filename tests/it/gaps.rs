@@ -52,7 +52,7 @@ async fn silence_that_is_filled_in_is_told_in_events_statuses_and_summaries() {
     // So says what is kept of it.
     let mut supervision = SupervisionServiceClient::new(connect(harness.server.grpc()).await);
     harness.ended("c").await;
-    let request = GetCallRequest { call_id: "c".to_owned(), ..GetCallRequest::default() };
+    let request = GetCallRequest { call_id: "c".to_owned() };
     let kept = within("a kept call", supervision.get_call(request)).await.unwrap().into_inner();
     let kept = kept.legs[0].summary.as_ref().unwrap();
     assert_eq!(kept.filled_samples, filled, "{kept:?}");
