@@ -1,6 +1,7 @@
 //! A server for one test, and a client that waits for nothing longer than [`PATIENCE`].
 
 use std::{
+    collections::BTreeMap,
     future::Future,
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpStream},
@@ -23,6 +24,7 @@ use undertone::{
         Model, Registry,
         onnx::{Options, Runtime},
     },
+    policy::Consent,
     server::{
         Deps, Server,
         proto::{
@@ -31,7 +33,7 @@ use undertone::{
             analyze_response::Message as Response, emotion_service_client::EmotionServiceClient,
         },
     },
-    session::{Engines, shadow::Making},
+    session::{Engines, LegRequest, Request, shadow::Making},
     telemetry::{Metrics, metrics},
 };
 
@@ -371,4 +373,20 @@ pub(crate) fn ask(address: SocketAddr, method: &str, path: &str) -> (u16, String
     let status = response.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap();
     let (_, body) = response.split_once("\r\n\r\n").unwrap();
     (status, body.to_owned())
+}
+
+/// Call `c` of these legs over µ-law, as what is behind gRPC is asked for it.
+pub(crate) fn request(legs: Vec<LegRequest>) -> Request {
+    Request {
+        call_id: "c".to_owned(),
+        encoding: Encoding::Mulaw,
+        sample_rate_hz: 8000,
+        legs,
+        tags: BTreeMap::new(),
+        notice_given: true,
+        consent: Consent::Unknown,
+        stride: Duration::from_millis(500),
+        model: None,
+        takeover: false,
+    }
 }

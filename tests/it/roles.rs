@@ -1,20 +1,17 @@
 //! Who is analysed in a call of two.
 
-use std::{collections::BTreeMap, time::Duration};
-
 use tonic::Code;
 use tonic_types::StatusExt as _;
 use undertone::{
-    audio::Encoding,
-    policy::{self, Consent},
+    policy,
     server::proto::{
         AnalyzeConfig, EndReason, Leg, NotScoredReason, RegisterCallRequest, Role,
         analyze_response::Message as Response, emotion_event::Outcome,
     },
-    session::{LegRequest, Request},
+    session::LegRequest,
 };
 
-use crate::harness::{Call, Harness, customer, leg, notice, silence, voice};
+use crate::harness::{Call, Harness, customer, leg, notice, request, silence, voice};
 
 fn stereo(left: Role, right: Role) -> AnalyzeConfig {
     let mut config = AnalyzeConfig { legs: vec![leg(left), leg(right)], ..customer("c") };
@@ -130,18 +127,7 @@ async fn nobody_but_a_customer_has_a_subject_though_the_policy_hears_the_agent()
 async fn the_journal_is_told_of_no_subject_but_a_customers() {
     let harness = attested().await;
     let leg = |leg_id: &str, role| LegRequest { leg_id: leg_id.to_owned(), role, subject: Some("s-9".to_owned()) };
-    let request = Request {
-        call_id: "c".to_owned(),
-        encoding: Encoding::Mulaw,
-        sample_rate_hz: 8000,
-        legs: vec![leg("agent", policy::Role::Agent), leg("customer", policy::Role::Customer)],
-        tags: BTreeMap::new(),
-        notice_given: true,
-        consent: Consent::Unknown,
-        stride: Duration::from_millis(500),
-        model: None,
-        takeover: false,
-    };
+    let request = request(vec![leg("agent", policy::Role::Agent), leg("customer", policy::Role::Customer)]);
     drop(harness.server.sessions().open(&request).await.unwrap());
     // Each began and ended.
     eventually!(harness.kept("c").await.len(), 4);

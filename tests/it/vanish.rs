@@ -1,6 +1,6 @@
 //! A client that is gone from one moment to the next.
 
-use std::{cell::Cell, collections::BTreeMap, future::poll_fn, iter, net::SocketAddr, pin::pin, time::Duration};
+use std::{cell::Cell, future::poll_fn, iter, net::SocketAddr, pin::pin, time::Duration};
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
@@ -10,13 +10,12 @@ use tokio::{
     sync::{mpsc, oneshot},
 };
 use undertone::{
-    audio::Encoding,
-    policy::{Consent, Role},
+    policy::Role,
     server::proto::emotion_service_client::EmotionServiceClient,
-    session::{End, Fault, Input, LegRequest, Request},
+    session::{End, Fault, Input, LegRequest},
 };
 
-use crate::harness::{CHUNK_BYTES, Call, Harness, connect, customer, line, silence, voice, within};
+use crate::harness::{CHUNK_BYTES, Call, Harness, connect, customer, line, request, silence, voice, within};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_vanishes_leaves_its_place() {
@@ -91,18 +90,7 @@ const SENT: usize = 500;
 
 /// Runs a call whose client is gone and had sent this so often; the most messages that it took in before others had their turn.
 async fn most_heard_at_once(harness: &Harness, input: Input) -> usize {
-    let request = Request {
-        call_id: "c".to_owned(),
-        encoding: Encoding::Mulaw,
-        sample_rate_hz: 8000,
-        legs: vec![LegRequest { leg_id: "customer".to_owned(), role: Role::Customer, subject: None }],
-        tags: BTreeMap::new(),
-        notice_given: true,
-        consent: Consent::Unknown,
-        stride: Duration::from_millis(500),
-        model: None,
-        takeover: false,
-    };
+    let request = request(vec![LegRequest { leg_id: "customer".to_owned(), role: Role::Customer, subject: None }]);
     let session = harness.server.sessions().open(&request).await.unwrap();
     let (sender, receiver) = mpsc::channel(1);
     drop(receiver);
