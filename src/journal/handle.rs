@@ -118,7 +118,7 @@ impl Journal {
     }
 
     /// Deletes what is kept in the scope, audit entries aside, and appends `audit`, which says so. Returns how many entries. After an
-    /// error it can be asked again. While calls live, ask [`super::Feed::purge`] instead, which knows what still waits.
+    /// error it can be asked again. While calls live, ask [`super::Feed::forget`] instead, which knows what still waits.
     pub async fn purge(&self, scope: Scope, audit: Draft) -> Result<u64, Error> {
         debug_assert!(matches!(audit.record, Record::Audit(_)), "a purge is told by an audit entry");
         self.told(self.shared.engine.purge(scope, audit).await)

@@ -55,6 +55,12 @@ pub enum Denied {
          done: ask again to hear that it is, and see this server's logs"
     )]
     NotDeletedYet,
+    /// As that, and other servers hear of it by the same journal.
+    #[error(
+        "this server analyses it no further, but what is kept is not deleted yet, and other servers of its journal may not have heard of it, because \
+         the journal cannot be written at present; it is tried until it is done: ask again to hear that it is, and see this server's logs"
+    )]
+    NotToldYet,
     /// The server on which the call lives did not answer.
     #[error("the server {node:?}, on which the call lives, did not answer; try again, and look whether it still runs")]
     NoAnswer {

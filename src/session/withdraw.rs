@@ -10,27 +10,25 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Acknowledgement, CallView, Denied, LiveCall, Sessions, View,
+    Acknowledgement, CallView, Denied, LiveCall, Sessions,
     actions::PATIENCE,
     board::{Command, Purged},
-    lost::live,
-    peers::BEAT,
     withdrawals::REMEMBERED,
 };
 use crate::{
     decision::alert::Attribution,
-    journal::{self, Action, Audit, Draft, Entry, Kind, Query, Record, Scope, Told},
+    journal::{Action, Audit, Draft, Entry, Query, Record, Scope},
 };
+use stop::Stopped;
+
+mod stop;
 
 /// Who says that something is withdrawn which a server left undone.
 const SERVER: &str = "server";
-
-/// After so long the servers' own word shows what has become of their calls.
-const BY_THEN_SEEN: Duration = BEAT.saturating_mul(2);
 
 /// Clocks of servers that share a journal differ by less. Time servers keep them within some milliseconds; a call that began so shortly after
 /// the deletion of another of its name is stopped as well rather than one that was deleted left on.
@@ -45,22 +43,13 @@ pub struct Forgotten {
     pub entries: u64,
 }
 
-/// A call that is analysed no further.
-struct Stopped {
-    forgotten: Forgotten,
-    /// Whether what was kept was deleted where it lives.
-    purged: bool,
-    /// What is still to be done.
-    left: Option<Denied>,
-}
-
 impl Sessions {
     /// Withdraws consent for a call, or one leg of it: its analysis stops, wherever it lives, what is kept of it is deleted, and it is
     /// not analysed again.
     ///
     /// # Errors
-    /// [`Denied::NotDeletedYet`] and [`Denied::NoAnswer`] tell what could not be done within [`PATIENCE`], once for the analysis and once for the
-    /// deletion; the rest is done.
+    /// [`Denied::NotDeletedYet`], [`Denied::NotToldYet`] and [`Denied::NoAnswer`] tell what could not be done within [`PATIENCE`], once for the
+    /// analysis and once for the deletion. The rest is done, and this is tried until it is.
     pub async fn withdraw_consent(
         &self,
         call_id: &str,
@@ -72,9 +61,9 @@ impl Sessions {
         self.remember_withdrawal(call_id, leg_id, SystemTime::now());
         // Where it lives it was deleted; what was told of its end since stays.
         if !stopped.purged {
-            stopped.forgotten.entries += self.purge_withdrawn(call_id, leg_id, by).await?;
+            stopped.deleted(self.purge_withdrawn(call_id, leg_id, by).await);
         }
-        let forgotten = stopped.finished()?;
+        let forgotten = self.finished(stopped)?;
         if leg_id.is_none() {
             self.keep_refused(call_id).await?;
         }
@@ -91,9 +80,9 @@ impl Sessions {
         let mut stopped = self.stop(call_id, None, &by, deadline).await?;
         let (call_id, Attribution { actor, reason }) = (call_id.to_owned(), by);
         let audit = Audit::CallDeleted { call_id: call_id.clone(), actor, reason, entries: 0 };
-        stopped.forgotten.entries += self.purge(Scope::Call(call_id.clone()), audit).await?;
+        stopped.deleted(self.purge(Scope::Call(call_id.clone()), audit).await);
         self.shared.registrations.forget_call(&call_id);
-        stopped.finished()
+        self.finished(stopped)
     }
 
     /// Deletes what is kept of a subject and of the calls in which he spoke, as [`Sessions::delete_call`] does.
@@ -102,15 +91,19 @@ impl Sessions {
     /// As [`Sessions::withdraw_consent`].
     pub async fn delete_subject(&self, subject: &str, by: Attribution) -> Result<Forgotten, Denied> {
         let deadline = Instant::now() + PATIENCE;
-        let kept = self.journal().read_all(Query { subject: Some(subject.to_owned()), ..Query::default() }).await?;
-        let mut calls: BTreeSet<String> = kept.into_iter().filter_map(|entry| entry.draft.call_id).collect();
+        let query = Query { subject: Some(subject.to_owned()), ..Query::default() };
+        let waiting = self.shared.feed.waiting(&query);
+        let mut calls: BTreeSet<String> = waiting.into_iter().filter_map(|draft| draft.call_id).collect();
+        let kept = self.read_by(deadline, query).await;
+        let is_read = kept.is_some();
+        calls.extend(kept.into_iter().flatten().filter_map(|entry| entry.draft.call_id));
         let speaks = |call: &&Arc<CallView>| call.legs.iter().any(|leg| leg.subject.as_deref() == Some(subject));
         calls.extend(self.view_now().await.calls.iter().filter(speaks).map(|call| call.call_id.clone()));
         calls.extend(self.registered_calls_of(subject));
-        if calls.is_empty() {
+        if calls.is_empty() && is_read {
             return Err(Denied::Unknown { what: "subject", id: subject.to_owned() });
         }
-        let mut all = Stopped { forgotten: Forgotten { live_legs: 0, entries: 0 }, purged: false, left: None };
+        let mut all = Stopped::nothing();
         for call_id in calls {
             match self.stop(&call_id, None, &by, deadline).await {
                 Ok(stopped) => all.add(stopped),
@@ -121,9 +114,9 @@ impl Sessions {
         }
         let Attribution { actor, reason } = by;
         let audit = Audit::SubjectDeleted { subject: subject.to_owned(), actor, reason, entries: 0 };
-        all.forgotten.entries += self.purge(Scope::Subject(subject.to_owned()), audit).await?;
+        all.deleted(self.purge(Scope::Subject(subject.to_owned()), audit).await);
         self.shared.registrations.forget_subject(subject);
-        all.finished()
+        self.finished(all)
     }
 
     /// Does what an entry of the journal says was asked for, or done, on any server.
@@ -189,105 +182,6 @@ impl Sessions {
         Ok(())
     }
 
-    /// Stops the analysis of a call, or one leg of it, wherever it lives, and has what was kept of it deleted there.
-    async fn stop(
-        &self,
-        call_id: &str,
-        leg_id: Option<&str>,
-        by: &Attribution,
-        deadline: Instant,
-    ) -> Result<Stopped, Denied> {
-        let view = self.view_now().await;
-        let (live_legs, purges) = self.stop_here(call_id, leg_id, by).await;
-        let mut nodes = analysing(&view, call_id, leg_id, self.journal().node());
-        if live_legs == 0 && nodes.is_empty() {
-            let (call, leg) = (Some(call_id.to_owned()), leg_id.map(str::to_owned));
-            let kept = self.journal().read_all(Query { call_id: call, leg_id: leg, ..Query::default() }).await?;
-            let is_known = !kept.is_empty()
-                || of(&view, call_id, leg_id).next().is_some()
-                || leg_id.is_none() && self.registration(call_id).is_some();
-            if !is_known {
-                return Err(match leg_id {
-                    Some(leg_id) => Denied::Unknown { what: "leg", id: format!("{call_id}/{leg_id}") },
-                    None => Denied::Unknown { what: "call", id: call_id.to_owned() },
-                });
-            }
-            // What it says of a server that has died needs no answer.
-            let others = live(&kept).into_iter().map(|began| &began.node).filter(|node| view.nodes[1..].contains(node));
-            nodes.extend(others.cloned());
-        }
-        let mut stopped =
-            Stopped { forgotten: Forgotten { live_legs, entries: 0 }, purged: !purges.is_empty(), left: None };
-        if !nodes.is_empty() {
-            match timeout_at(deadline, self.ask_to_stop(&mut nodes, call_id, leg_id, by)).await {
-                Ok(Ok(entries)) => {
-                    stopped.purged |= entries.is_some();
-                    stopped.forgotten.entries += entries.unwrap_or(0);
-                }
-                // What is kept is deleted all the same.
-                Ok(Err(error)) => stopped.left = Some(error.into()),
-                Err(_) => {}
-            }
-            // One that has died meanwhile has nothing to stop.
-            let view = self.view_now().await;
-            let silent = analysing(&view, call_id, leg_id, self.journal().node());
-            if let Some(node) = silent.into_iter().find(|node| nodes.contains(node)) {
-                stopped.left.get_or_insert(Denied::NoAnswer { node });
-            }
-        }
-        for purged in purges {
-            match timeout_at(deadline, purged).await {
-                Ok(purged) => stopped.forgotten.entries += purged.unwrap_or(Err(journal::Error::Closed))?,
-                Err(_) => stopped.left = Some(Denied::NotDeletedYet),
-            }
-        }
-        Ok(stopped)
-    }
-
-    /// Stops the analysis of this server's legs of a call. How many, and what will tell how many entries were deleted.
-    async fn stop_here(&self, call_id: &str, leg_id: Option<&str>, by: &Attribution) -> (usize, Vec<Purged>) {
-        let calls = self.shared.board.calls().into_iter().filter(|live| live.call.call_id == call_id);
-        stop_all(calls.collect(), leg_id, by).await
-    }
-
-    /// Has these servers stop the analysis, and waits until each says so; those that did not are left in `nodes`. How many entries they
-    /// deleted, where one did.
-    async fn ask_to_stop(
-        &self,
-        nodes: &mut BTreeSet<String>,
-        call_id: &str,
-        leg_id: Option<&str>,
-        by: &Attribution,
-    ) -> Result<Option<u64>, journal::Error> {
-        let after = self.journal().last_sequence().await?;
-        let query = Query { after, kinds: vec![Kind::Audit], ..Query::default() };
-        let mut audits = self.journal().subscribe(query).await?;
-        let Attribution { actor, reason } = by.clone();
-        let (of_call, of_leg) = (call_id.to_owned(), leg_id.map(str::to_owned));
-        self.act(Action::WithdrawConsent { call_id: of_call, leg_id: of_leg, actor, reason }).await?;
-        let mut deleted = None;
-        while !nodes.is_empty() {
-            let told = match timeout(BY_THEN_SEEN, audits.next()).await {
-                Ok(Some(told)) => told,
-                Ok(None) => break,
-                // One that had nothing to stop any more says nothing.
-                Err(_) => {
-                    let still = analysing(&*self.view_now().await, call_id, leg_id, self.journal().node());
-                    nodes.retain(|node| still.contains(node));
-                    continue;
-                }
-            };
-            if let Told::Entry(entry) = told?
-                && let Record::Audit(Audit::ConsentWithdrawn { call_id: of, entries, .. }) = &entry.draft.record
-                && of == call_id
-                && nodes.remove(&entry.node)
-            {
-                deleted = Some(deleted.unwrap_or(0) + entries);
-            }
-        }
-        Ok(deleted)
-    }
-
     async fn purge_withdrawn(&self, call_id: &str, leg_id: Option<&str>, by: Attribution) -> Result<u64, Denied> {
         let (call_id, leg_id) = (call_id.to_owned(), leg_id.map(str::to_owned));
         let scope = match leg_id.clone() {
@@ -298,25 +192,15 @@ impl Sessions {
         self.purge(scope, Audit::ConsentWithdrawn { call_id, leg_id, actor, reason, entries: 0 }).await
     }
 
-    /// Has it deleted; what takes longer than [`PATIENCE`] is deleted once the journal can be written.
+    /// Has it deleted, which is tried until it is done, and waits for it as long as [`PATIENCE`].
     async fn purge(&self, scope: Scope, audit: Audit) -> Result<u64, Denied> {
         let audit = Draft::new(SystemTime::now(), Record::Audit(audit));
-        match timeout(PATIENCE, self.shared.feed.purge(scope, audit)).await {
-            Ok(purged) => Ok(purged?),
-            Err(_) => Err(Denied::NotDeletedYet),
-        }
-    }
-}
-
-impl Stopped {
-    fn add(&mut self, other: Self) {
-        self.forgotten.live_legs += other.forgotten.live_legs;
-        self.forgotten.entries += other.forgotten.entries;
-        self.left = self.left.take().or(other.left);
+        let purged = timeout(PATIENCE, self.shared.feed.forget(scope, audit)).await;
+        purged.map_or(Err(Denied::NotDeletedYet), stop::settled)
     }
 
-    fn finished(self) -> Result<Forgotten, Denied> {
-        self.left.map_or(Ok(self.forgotten), Err)
+    fn finished(&self, stopped: Stopped) -> Result<Forgotten, Denied> {
+        stopped.finished(self.journal().wire().is_some())
     }
 }
 
@@ -345,19 +229,6 @@ fn began_before(began_at: SystemTime, at: SystemTime, is_own: bool) -> bool {
     // Entries are written to the millisecond.
     let apart = if is_own { Duration::from_millis(1) } else { CLOCKS_APART };
     at.checked_add(apart).is_none_or(|at| began_at <= at)
-}
-
-/// The legs of a call, or the one leg, that live, each with its server.
-fn of<'a>(view: &'a View, call_id: &str, leg_id: Option<&str>) -> impl Iterator<Item = (&'a str, &'a super::LegView)> {
-    let calls = view.calls.iter().filter(move |call| call.call_id == call_id);
-    let legs = calls.flat_map(|call| call.legs.iter().map(move |leg| (call.node.as_str(), leg)));
-    legs.filter(move |(_, leg)| leg_id.is_none_or(|leg_id| leg.leg_id == leg_id))
-}
-
-/// The servers but `own` on which it is still analysed.
-fn analysing(view: &View, call_id: &str, leg_id: Option<&str>, own: &str) -> BTreeSet<String> {
-    let legs = of(view, call_id, leg_id).filter(|(node, leg)| *node != own && !leg.state.withdrawn);
-    legs.map(|(node, _)| node.to_owned()).collect()
 }
 
 #[cfg(test)]

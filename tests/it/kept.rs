@@ -10,7 +10,7 @@ use undertone::{
         Rules,
         alert::{Attribution, Reason, State},
     },
-    journal::{Alert, Audit, Draft, Ended, Entry, Kind, Options, Query, Record},
+    journal::{Alert, Audit, Ended, Entry, Kind, Options, Query, Record},
     model::manifest::sha256_hex,
     policy::{Mode, Policy},
     server::proto::{
@@ -22,7 +22,7 @@ use undertone::{
 
 use crate::{
     harness::{ALWAYS, Call, Closed, Harness, connect, customer, get, line, voice, within},
-    journal::next,
+    journal::{fill_up, next},
     nats::Nats,
     startup::Program,
 };
@@ -43,7 +43,7 @@ impl Harness {
         self.server.sessions().journal().call(call_id).await.unwrap()
     }
 
-    async fn audits(&self) -> Vec<Audit> {
+    pub(crate) async fn audits(&self) -> Vec<Audit> {
         let query = Query { kinds: vec![Kind::Audit], ..Query::default() };
         let entries = self.server.sessions().journal().read_all(query).await.unwrap();
         let audit = |entry: Entry| match entry.draft.record {
@@ -301,8 +301,7 @@ async fn calls_go_on_while_the_journal_is_full() {
     assert!(closed.status.is_ok());
     harness.ended("before").await;
     assert_eq!(harness.get("/readyz").0, 200);
-    let filling = harness.kept("before").await.pop().unwrap().draft;
-    while journal.append((0..20).map(|_| fill(&filling)).collect()).await.is_ok() {}
+    fill_up(&journal).await;
     eventually!(harness.get("/readyz").0, 503);
     assert_eq!(harness.metric("undertone_journal_writable "), "0");
     let closed = harness.spoken(customer("meanwhile"), 6.0).await;
@@ -312,11 +311,6 @@ async fn calls_go_on_while_the_journal_is_full() {
     assert_eq!(harness.ended("meanwhile").await.reason, EndReason::Completed);
     eventually!(harness.get("/readyz").0, 200);
     harness.stop().await;
-}
-
-fn fill(like: &Draft) -> Draft {
-    let draft = Draft::new(like.at, like.record.clone());
-    draft.of_leg("fill", &"x".repeat(500), None)
 }
 
 /// Two servers on one NATS server: a supervisor of the one sees and answers what happens on the other.

@@ -11,7 +11,7 @@ use std::{
 use tokio::sync::oneshot;
 
 use super::{Feed, Feeder, Purge};
-use crate::journal::{Audit, Draft, Entry, Query, Record, Scope};
+use crate::journal::{Audit, Draft, Entry, Error, Query, Record, Scope};
 
 /// What of a purge is another server's.
 pub(super) struct Elsewhere {
@@ -24,7 +24,7 @@ pub(super) struct Elsewhere {
 impl Feed {
     /// The ticket of what is recorded next.
     pub fn ticket(&self) -> u64 {
-        *self.shared.next_ticket()
+        self.shared.queue.next_ticket()
     }
 
     /// Does here what an audit entry of another server says was deleted: drops drafts that wait, all with a ticket before `before` and
@@ -34,25 +34,25 @@ impl Feed {
         let Some(scope) = Scope::purged_by(&deletion.record) else { return };
         // By the same person, for the same reason.
         let audit = Draft::new(SystemTime::now(), deletion.record.clone());
-        drop(self.hand_in(scope, audit, true, Some(Elsewhere { before, began_until })));
+        drop(self.hand_in(scope, audit, Some(Elsewhere { before, began_until })));
     }
 }
 
 impl Feeder {
-    /// Does the first purge that is due, which is another server's, and makes what is left of it in the journal purges of its own; whether it
-    /// could.
-    pub(super) async fn follow_deletion(&mut self) -> bool {
-        let Some(purge) = self.due.front() else { return true };
-        let entries = match self.journal.read_all(query(&purge.scope)).await {
+    /// Does the first purge that is due, which is another server's, and makes what is left of it in the journal purges of its own.
+    pub(super) async fn follow_deletion(&self) -> Result<(), Error> {
+        let Some(scope) = self.queue().lock().purges.front().map(|purge| purge.scope.clone()) else { return Ok(()) };
+        let entries = match self.journal.read_all(query(&scope)).await {
             Ok(entries) => entries,
             Err(error) => {
-                tracing::warn!(%error, of = %purge.scope, "what another server deleted cannot be looked for now, and is again");
-                return false;
+                tracing::warn!(%error, of = %scope, "what another server deleted cannot be looked for now, and is again");
+                return Err(error);
             }
         };
-        let Some(purge) = self.due.pop_front() else { return true };
-        let Some(elsewhere) = &purge.elsewhere else { return true };
-        let waits = self.waiting.iter().filter(|(ticket, _)| *ticket < purge.ticket).map(|(_, draft)| draft);
+        let mut waiting = self.queue().lock();
+        let Some(purge) = waiting.purges.pop_front() else { return Ok(()) };
+        let Some(elsewhere) = &purge.elsewhere else { return Ok(()) };
+        let waits = waiting.drafts.iter().filter(|(ticket, _)| *ticket < purge.ticket).map(|(_, draft)| draft);
         let told = entries.iter().map(|entry| &entry.draft).chain(waits.filter(|draft| purge.scope.holds(draft)));
         let (mut calls, mut later) = (HashSet::new(), HashSet::new());
         for draft in told {
@@ -71,12 +71,12 @@ impl Feeder {
         let is_meant = |draft: &Draft| {
             draft.call_id.as_ref().is_some_and(|call_id| calls.contains(call_id)) && purge.scope.may_hold(draft)
         };
-        let waited = self.waiting.len();
-        self.waiting.retain(|(ticket, draft)| {
+        let waited = waiting.drafts.len();
+        waiting.drafts.retain(|(ticket, draft)| {
             let is_heard = *ticket < purge.ticket && draft.record.tells_what_was_heard();
             !((*ticket < elsewhere.before || is_heard) && is_meant(draft))
         });
-        let dropped = waited - self.waiting.len();
+        let dropped = waited - waiting.drafts.len();
         if dropped > 0 {
             tracing::info!(dropped, of = %purge.scope, "what waited is dropped: another server has deleted it");
         }
@@ -90,9 +90,9 @@ impl Feeder {
         let left: BTreeSet<String> =
             entries.iter().filter(is_left).filter_map(|entry| entry.draft.call_id.clone()).collect();
         for call_id in left {
-            self.due.push_front(of_call(call_id, elsewhere.before, &purge));
+            waiting.purges.push_front(of_call(call_id, elsewhere.before, &purge));
         }
-        true
+        Ok(())
     }
 }
 
@@ -118,5 +118,5 @@ fn of_call(call_id: String, ticket: u64, purge: &Purge) -> Purge {
         }
         _ => (purge.scope.clone(), purge.audit.clone()),
     };
-    Purge { ticket, scope, audit, answer: oneshot::channel().0, must: true, elsewhere: None }
+    Purge { ticket, scope, audit, answer: oneshot::channel().0, elsewhere: None }
 }

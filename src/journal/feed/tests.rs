@@ -1,4 +1,11 @@
-use std::sync::atomic::AtomicBool;
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
 
 use futures_util::{
     FutureExt as _,
@@ -6,10 +13,11 @@ use futures_util::{
 };
 
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::{
-    journal::{Engine, Entry, Options, Page, Query, Timeline, record::tests::begun, tail::Tail},
+    journal::{Audit, Engine, Entry, Options, Page, Record, Timeline, record::tests::begun, tail::Tail},
     telemetry::metrics::{JournalMetrics, recorder},
 };
 
@@ -47,6 +55,11 @@ impl Engine for Log {
         let before = log.len();
         log.retain(|draft| !scope.holds(draft));
         let deleted = (before - log.len()) as u64;
+        // Room for the audit entry.
+        if deleted == 0 && self.refuses_audits.load(Ordering::Relaxed) {
+            return ready(Err(Error::Full { problem: "no room".to_owned() })).boxed();
+        }
+        self.refuses_audits.store(false, Ordering::Relaxed);
         log.push(audit);
         ready(Ok(deleted)).boxed()
     }
@@ -98,11 +111,16 @@ fn of_subject(draft: Draft) -> Draft {
 }
 
 impl Log {
-    /// What there is when all that was fed is written, a word an entry: the call, and whether it tells what was heard.
+    /// What there is when all that was fed is written.
     async fn written_by(&self, feeder: Feeder) -> Vec<String> {
         let closing = CancellationToken::new();
         closing.cancel();
         assert_eq!(feeder.run(closing).await, 0);
+        self.words()
+    }
+
+    /// A word an entry: the call, and whether it tells what was heard.
+    fn words(&self) -> Vec<String> {
         let word = |draft: &Draft| match (&draft.record, &draft.call_id) {
             (Record::Audit(Audit::CallDeleted { call_id, .. }), _) => format!("{call_id} deleted"),
             (record, Some(call_id)) if record.tells_what_was_heard() => format!("{call_id} heard"),
@@ -198,29 +216,61 @@ async fn what_was_lost_is_told_although_nothing_more_comes() {
 }
 
 #[tokio::test]
-async fn a_purge_that_found_no_room_is_done_before_the_feeder_ends() {
+async fn purges_are_done_before_the_feeder_ends_and_none_is_taken_in_afterwards() {
     let log = Log::default();
     let (feed, feeder) = log.feed(1);
-    for n in 0..2 * PURGES {
+    for n in 0..128 {
         drop(feed.forget(Scope::Call(n.to_string()), deleted(&n.to_string())));
     }
+    log.written_by(feeder).await;
+    assert_eq!(log.audits().len(), 128);
+    feed.record(begun("late", "tiny"));
+    assert!(feed.forget(Scope::Call("late".to_owned()), deleted("late")).await.is_err());
+    assert_eq!((log.drafts.lock().unwrap().len(), feed.shared.take_lost()), (128, BTreeMap::from([(Kind::Call, 1)])));
+}
+
+#[tokio::test]
+async fn a_purge_that_finds_no_room_does_not_keep_another_from_making_some() {
+    let log = Log::default();
+    let (feed, feeder) = log.feed(16);
+    feed.journal().append(vec![heard("kept")]).await.unwrap();
+    log.refuses_audits.store(true, Ordering::Relaxed);
+    let purges =
+        ["nothing", "none", "kept"].map(|call_id| feed.forget(Scope::Call(call_id.to_owned()), deleted(call_id)));
+    feed.record(heard("none"));
     let closing = CancellationToken::new();
+    let feeding = tokio::spawn(feeder.run(closing.clone()));
+    for purged in purges {
+        purged.await.unwrap().unwrap();
+    }
     closing.cancel();
-    feeder.run(closing).await;
-    assert_eq!(log.audits().len(), 2 * PURGES);
+    assert_eq!(feeding.await.unwrap(), 0);
+    assert_eq!(log.words(), ["kept deleted", "nothing deleted", "none deleted", "none heard"]);
+}
+
+#[tokio::test]
+async fn what_waits_is_found_until_it_is_written_and_then_purged_with_what_is_kept() {
+    let log = Log::default();
+    let (feed, feeder) = log.feed(16);
+    let query = |call_id: &str| Query { call_id: Some(call_id.to_owned()), ..Query::default() };
+    for draft in [begun("a", "tiny"), heard("b"), heard("a")] {
+        feed.record(draft);
+    }
+    assert_eq!((feed.waiting(&query("a")).len(), feed.waiting(&query("c")).len()), (2, 0));
+    drop(feed.forget(Scope::Call("a".to_owned()), deleted("a")));
+    feed.record(heard("a"));
+    assert_eq!(log.written_by(feeder).await, ["b heard", "a deleted", "a heard"]);
+    assert_eq!(feed.waiting(&query("a")), []);
 }
 
 #[test]
 fn drafts_wait_in_the_order_of_their_tickets() {
-    let (feed, mut feeder) = Log::default().feed(40_000);
+    let (feed, _feeder) = Log::default().feed(40_000);
     std::thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| (0..5000).for_each(|_| feed.record(begun("c", "tiny"))));
         }
     });
-    let mut tickets = Vec::new();
-    while let Ok((ticket, _)) = feeder.drafts.try_recv() {
-        tickets.push(ticket);
-    }
+    let tickets: Vec<u64> = feed.shared.queue.lock().drafts.iter().map(|(ticket, _)| *ticket).collect();
     assert_eq!(tickets, (0..20_000).collect::<Vec<u64>>());
 }

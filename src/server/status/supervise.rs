@@ -14,7 +14,7 @@ pub(super) fn denied(denied: &Denied) -> Status {
         Denied::Unknown { what, id } => not_found(what, id, &text),
         Denied::Over { alert_id } => precondition("ALERT", alert_id, &text),
         Denied::TooManyRegistrations { .. } => exhausted("registrations", text),
-        Denied::NoAnswer { .. } | Denied::NotDeletedYet => unavailable(text),
+        Denied::NoAnswer { .. } | Denied::NotDeletedYet | Denied::NotToldYet => unavailable(text),
         Denied::Journal(error) => journal_failed(error, text),
     }
 }

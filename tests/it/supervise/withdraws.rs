@@ -16,11 +16,12 @@ use undertone::{
 };
 
 mod undone;
+mod waiting;
 
 use super::Client;
 use crate::{
     harness::{Call, Harness, connect, customer, voice, within},
-    journal::{open, timeline},
+    journal::{fill_up, open, timeline},
     nats::Nats,
     startup::Program,
 };
