@@ -123,6 +123,11 @@ impl Board {
 }
 
 impl Posted {
+    /// As the others see it.
+    pub(super) fn live(&self) -> &LiveCall {
+        &self.live
+    }
+
     /// Shows a decision.
     pub(super) fn event(&self, event: &Event) {
         self.change(event.leg, |leg| {

@@ -7,6 +7,8 @@
 //! | is kept | with the configuration it has | it goes on by the new stream |
 //! | is kept | with another, without `takeover` | [`Refusal::Differs`]; it is kept on |
 //! | is kept | with another and `takeover` | it ends, the new one begins |
+//! | is kept | after consent was withdrawn for all of it that was analysed | [`Refusal::Withdrawn`]; it is kept on |
+//! | is kept | after consent was withdrawn for a part of it | it goes on, and is told that this part is not analysed |
 //!
 //! What is kept keeps its place among the live legs, which bounds it, and hears commands as any live call does.
 
@@ -28,8 +30,8 @@ const AGAIN: Duration = Duration::from_millis(20);
 pub(super) enum Rejoined {
     /// The session has a client.
     Live,
-    /// It is kept, with another configuration.
-    Differs(&'static str),
+    /// It is kept, and does not go on.
+    Refused(Refusal),
     /// It was kept, and goes on.
     Continued(Box<Session>),
 }
@@ -56,7 +58,7 @@ impl Sessions {
                 let told = call.tell(|answer| Command::Rejoin { request: Box::new(request.clone()), answer }).await;
                 match told {
                     Some(Rejoined::Continued(session)) => return Ok(*session),
-                    Some(Rejoined::Differs(what)) => return Err(Refusal::Differs { what }),
+                    Some(Rejoined::Refused(refusal)) => return Err(refusal),
                     // It ended meanwhile.
                     None => continue,
                     Some(Rejoined::Live) => {}
@@ -93,6 +95,10 @@ impl Session {
                 biased;
                 () = sessions.draining().cancelled() => return Kept::Over(Box::new(self), EndReason::Draining),
                 Some(command) = self.commands.recv() => match command {
+                    Command::Rejoin { answer, .. } if self.is_withdrawn() => {
+                        let what = format!("call {:?}", self.request.call_id);
+                        drop(answer.send(Rejoined::Refused(Refusal::Withdrawn { what })));
+                    }
                     Command::Rejoin { request, answer } => match self.difference(&request) {
                         None => {
                             self.resume();
@@ -105,7 +111,7 @@ impl Session {
                             self.successors.push(answer);
                             return Kept::Over(Box::new(self), EndReason::TakenOver);
                         }
-                        Some(what) => drop(answer.send(Rejoined::Differs(what))),
+                        Some(what) => drop(answer.send(Rejoined::Refused(Refusal::Differs { what }))),
                     },
                     command => self.obey(command),
                 },
@@ -122,10 +128,26 @@ impl Session {
 
     /// Makes it ready for another stream.
     fn resume(&mut self) {
-        let resumption = Some(self.driver.rejoin());
-        self.acknowledgement =
-            Arc::new(Acknowledgement { resumption, ..Acknowledgement::clone(&self.acknowledgement) });
+        let mut acknowledgement = Acknowledgement::clone(&self.acknowledgement);
+        acknowledgement.resumption = Some(self.driver.rejoin());
+        for (leg, state) in acknowledgement.legs.iter_mut().zip(self.posted.live().legs()) {
+            if state.withdrawn && leg.analysed {
+                leg.analysed = false;
+                let leg_id = &leg.leg_id;
+                acknowledgement.warnings.push(format!(
+                    "leg {leg_id:?} is analysed no further, because consent for it was withdrawn; its audio is dropped"
+                ));
+            }
+        }
+        self.acknowledgement = Arc::new(acknowledgement);
         self.sessions.metrics().calls_resumed_total.increment(1);
+    }
+
+    /// Whether there were legs that were analysed, and consent was withdrawn for each of them.
+    fn is_withdrawn(&self) -> bool {
+        let live = self.posted.live();
+        let mut analysed = live.call.legs.iter().zip(live.legs()).filter(|(leg, _)| leg.analysed).peekable();
+        analysed.peek().is_some() && analysed.all(|(_, state)| state.withdrawn)
     }
 
     /// What of a configuration is not as it was; what the policy says now counts as well.
@@ -133,6 +155,8 @@ impl Session {
         let was = &self.request;
         let permits = self.sessions.terms().policy.judge_call(&request.circumstances());
         let analysed = permits.map(|permits| permits.iter().map(Result::is_ok).collect::<Vec<_>>());
+        // As it began, whatever was withdrawn since.
+        let began = self.posted.live().call.legs.iter().map(|leg| leg.analysed).collect::<Vec<_>>();
         let differences = [
             ("audio.encoding", was.encoding != request.encoding),
             ("audio.sample_rate_hertz", was.sample_rate_hz != request.sample_rate_hz),
@@ -142,12 +166,8 @@ impl Session {
             ("consent", was.consent != request.consent),
             ("stride", was.stride != request.stride),
             ("model", was.model != request.model),
-            ("what the policy permits", analysed.ok() != Some(self.analysed())),
+            ("what the policy permits", analysed.ok() != Some(began)),
         ];
         differences.into_iter().find_map(|(what, differs)| differs.then_some(what))
-    }
-
-    fn analysed(&self) -> Vec<bool> {
-        self.acknowledgement.legs.iter().map(|leg| leg.analysed).collect()
     }
 }

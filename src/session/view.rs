@@ -54,7 +54,7 @@ pub struct LegView {
     pub role: Role,
     /// The speaker, by the client's pseudonymous id; nobody once consent is withdrawn.
     pub subject: Option<String>,
-    /// Whether it is analysed.
+    /// Whether it is analysed; not once consent is withdrawn.
     pub analysed: bool,
     /// How it stands.
     pub state: LiveLeg,
@@ -169,7 +169,7 @@ impl CallView {
             leg_id: leg.leg_id.clone(),
             role: leg.role,
             subject: leg.subject.clone().filter(|_| !state.withdrawn),
-            analysed: leg.analysed,
+            analysed: leg.analysed && !state.withdrawn,
             state: LiveLeg::clone(state),
         };
         Self {

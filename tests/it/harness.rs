@@ -292,6 +292,13 @@ impl Closed {
 
     /// The summaries, which must be the last responses, one a leg, each with this reason.
     pub(crate) fn summaries(&self, reason: EndReason) -> Vec<&Summary> {
+        let summaries = self.every_summary();
+        assert!(summaries.iter().all(|summary| summary.end_reason() == reason), "{summaries:?}");
+        summaries
+    }
+
+    /// The summaries, which must be the last responses, one a leg.
+    pub(crate) fn every_summary(&self) -> Vec<&Summary> {
         let mut summaries = Vec::new();
         for response in &self.responses {
             match response {
@@ -300,7 +307,6 @@ impl Closed {
             }
         }
         assert!(!summaries.is_empty(), "no summary in {self:?}");
-        assert!(summaries.iter().all(|summary| summary.end_reason() == reason), "{summaries:?}");
         summaries
     }
 }

@@ -8,12 +8,12 @@ use tonic::{Code, Status};
 use undertone::{
     decision::alert::Attribution,
     server::proto::{
-        Acknowledgement, AnalyzeConfig, AudioChunk, EmotionEvent, EndReason, Summary, analyze_request::Message,
+        Acknowledgement, AnalyzeConfig, AudioChunk, EmotionEvent, EndReason, Role, Summary, analyze_request::Message,
         analyze_response::Message as Response, emotion_event::Outcome, emotion_service_client::EmotionServiceClient,
     },
 };
 
-use crate::harness::{CHUNK_BYTES, Call, Closed, Harness, connect, customer, line, voice};
+use crate::harness::{CHUNK_BYTES, Call, Closed, Harness, connect, customer, leg, line, voice};
 
 async fn keeping(grace: Duration) -> Harness {
     Harness::with(|config| {
@@ -67,7 +67,7 @@ async fn speak(call: &Call, audio: &[u8], from: usize) {
 /// Cuts the line, and waits until the server keeps the call, whose client holds it open.
 async fn cut(harness: &Harness, (call, line): (Call, Line)) {
     line.abort();
-    eventually!(harness.metric("undertone_legs_kept "), "1");
+    eventually!(harness.metric("undertone_legs_kept ") == "0", false);
     drop(call);
 }
 
@@ -184,24 +184,60 @@ async fn another_configuration_does_not_go_on_with_a_kept_call() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn withdrawn_consent_reaches_a_kept_call() {
+async fn a_kept_call_whose_consent_is_withdrawn_does_not_go_on() {
     let harness = patient().await;
     let ((mut broken, line), _) = acknowledged(&harness, customer("c")).await;
     speak(&broken, &voice(3.0), 0).await;
     while !matches!(broken.event().await.outcome, Some(Outcome::Emotion(_))) {}
     cut(&harness, (broken, line)).await;
-    let by = Attribution { actor: "p-1".to_owned(), reason: "asked".to_owned() };
-    assert_eq!(harness.server.sessions().withdraw_consent("c", None, by).await.unwrap().live_legs, 1);
-    let ((call, _line), acknowledgement) = acknowledged(&harness, customer("c")).await;
-    assert!(acknowledgement.resumption.is_some());
-    let closed = call.end().await;
-    let summary = closed.summaries(EndReason::ConsentWithdrawn)[0];
-    assert!(summary.shares.is_empty() && summary.scored_windows == 0, "{summary:?}");
-    // What still waited for the client is there, and says nothing of what was heard.
-    let silent =
-        |event: &&EmotionEvent| event.smoothed.is_none() && !matches!(event.outcome, Some(Outcome::Emotion(_)));
-    assert!(!closed.events().is_empty() && closed.events().iter().all(silent), "{closed:?}");
+    assert_eq!(harness.server.sessions().withdraw_consent("c", None, by()).await.unwrap().live_legs, 1);
+    for takeover in [None, Some(true)] {
+        let again = AnalyzeConfig { takeover, ..customer("c") };
+        let told = refused(&harness, again, Code::FailedPrecondition).await;
+        assert!(told.message().contains("was withdrawn"), "{told:?}");
+    }
+    let live = harness.server.sessions().view_now().await.calls[0].legs[0].clone();
+    assert!(live.state.withdrawn && !live.analysed, "{live:?}");
     harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kept_call_of_which_one_leg_is_withdrawn_goes_on_with_the_other() {
+    let harness = patient().await;
+    let stereo = || {
+        let mut config = AnalyzeConfig { legs: vec![leg(Role::Customer), leg(Role::Customer)], ..customer("c") };
+        config.audio.as_mut().unwrap().channels = Some(2);
+        for (leg, leg_id) in config.legs.iter_mut().zip(["left", "right"]) {
+            leg.leg_id = Some(leg_id.to_owned());
+        }
+        config
+    };
+    let both = |audio: Vec<u8>| audio.into_iter().flat_map(|sample| [sample, sample]).collect::<Vec<u8>>();
+    let ((mut broken, line), _) = acknowledged(&harness, stereo()).await;
+    broken.speak(&both(voice(3.0))).await;
+    while !matches!(broken.event().await.outcome, Some(Outcome::Emotion(_))) {}
+    cut(&harness, (broken, line)).await;
+    harness.server.sessions().withdraw_consent("c", Some("left"), by()).await.unwrap();
+    let ((call, _line), again) = acknowledged(&harness, stereo()).await;
+    assert!(again.resumption.is_some());
+    let analysed: Vec<(&str, bool)> = again.legs.iter().map(|leg| (leg.leg_id.as_str(), leg.analysed)).collect();
+    assert_eq!(analysed, [("left", false), ("right", true)]);
+    let [warning] = &again.warnings[..] else { panic!("{:?}", again.warnings) };
+    assert!(warning.contains("\"left\"") && warning.contains("withdrawn"), "{warning}");
+    call.speak(&both(voice(3.0))).await;
+    let closed = call.end().await;
+    let scored = |leg_id: &str| {
+        let is_scored = |event: &&&EmotionEvent| matches!(event.outcome, Some(Outcome::Emotion(_)));
+        closed.events().iter().filter(|event| event.leg_id == leg_id).filter(is_scored).count()
+    };
+    assert!(scored("left") == 0 && scored("right") > 0, "{closed:?}");
+    let reasons: Vec<EndReason> = closed.every_summary().iter().map(|summary| summary.end_reason()).collect();
+    assert_eq!(reasons, [EndReason::ConsentWithdrawn, EndReason::Completed]);
+    harness.stop().await;
+}
+
+fn by() -> Attribution {
+    Attribution { actor: "p-1".to_owned(), reason: "asked".to_owned() }
 }
 
 #[tokio::test(flavor = "multi_thread")]
