@@ -67,10 +67,10 @@ pub struct Rule {
     /// Below this level it calms down; at most `enter`. Default: 0.6 of `enter`.
     #[serde(default)]
     pub leave: Option<f64>,
-    /// Speech for which the level must stay at `enter` or above before it fires. Default: 1.
+    /// Speech for which the level must stay at `enter` or above before it fires: at most 3,600, an hour. Default: 1.
     #[serde(default = "defaults::min_speech_seconds")]
     pub min_speech_seconds: f64,
-    /// Windows for which it must. Default: 3.
+    /// Windows for which it must: 1 to 7,200, an hour at the default stride. Default: 3.
     #[serde(default = "defaults::min_windows")]
     pub min_windows: u32,
     /// How long the level must stay below `leave` before the alert is resolved. Default: 10.
@@ -82,7 +82,7 @@ pub struct Rule {
     /// An alert that nobody acknowledged is critical when the level is still at `enter` so long after it fired. Default: 30.
     #[serde(default = "defaults::critical_after_seconds")]
     pub critical_after_seconds: f64,
-    /// How long after the leg's first sample nothing is told. Default: 5.
+    /// How long after the leg's first sample nothing is told; an hour at most. Default: 5.
     #[serde(default = "defaults::grace_seconds")]
     pub grace_seconds: f64,
 }

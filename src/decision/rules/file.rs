@@ -19,6 +19,13 @@ const MOST_RULES: usize = 64;
 /// 5^(-1/4) · (1 - 1/5) = 0.53 of the rise above the usual; at 2 times it comes to 0.25, and at 1 to nothing, so that no rule would fire.
 const LEAST_USUAL_RATIO: f64 = 5.0;
 
+/// A day: longer than any call, and far from where a duration overflows.
+const LONGEST_SECONDS: f64 = 86_400.0;
+/// What an alert may wait for, of a call's time and of its speech: an hour. Few calls last so long, and a rule that waits for more is as good as none.
+const MOST_WAITED_SECONDS: f64 = 3_600.0;
+/// An hour of windows at the default stride, 0.5 s.
+const MOST_WINDOWS: u32 = 7_200;
+
 /// What is wrong with a file of rules.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {problem}")]
@@ -153,31 +160,29 @@ fn check(rule: &Rule) -> Result<(), Fault> {
             ));
         }
     }
-    if rule.min_windows == 0 {
-        return Err(fault("min_windows", "is 0, expected at least 1"));
+    if !(1..=MOST_WINDOWS).contains(&rule.min_windows) {
+        let problem = format!("is {}, expected 1 to {MOST_WINDOWS}, an hour of windows", rule.min_windows);
+        return Err(fault("min_windows", &problem));
     }
     let durations = [
-        ("min_speech_seconds", rule.min_speech_seconds),
-        ("keep_firing_seconds", rule.keep_firing_seconds),
-        ("cool_down_seconds", rule.cool_down_seconds),
-        ("critical_after_seconds", rule.critical_after_seconds),
-        ("grace_seconds", rule.grace_seconds),
+        ("min_speech_seconds", rule.min_speech_seconds, MOST_WAITED_SECONDS),
+        ("keep_firing_seconds", rule.keep_firing_seconds, LONGEST_SECONDS),
+        ("cool_down_seconds", rule.cool_down_seconds, LONGEST_SECONDS),
+        ("critical_after_seconds", rule.critical_after_seconds, LONGEST_SECONDS),
+        ("grace_seconds", rule.grace_seconds, MOST_WAITED_SECONDS),
     ];
-    durations.into_iter().try_for_each(|(key, seconds)| duration(key, seconds))
+    durations.into_iter().try_for_each(|(key, seconds, most)| duration(key, seconds, most))
 }
 
 fn fault(key: &'static str, problem: &str) -> Fault {
     Fault { key, problem: problem.to_owned() }
 }
 
-/// A day: longer than any call, and far from where a duration overflows.
-const LONGEST_SECONDS: f64 = 86_400.0;
-
-fn duration(key: &'static str, seconds: f64) -> Result<(), Fault> {
-    if (0.0..=LONGEST_SECONDS).contains(&seconds) {
+fn duration(key: &'static str, seconds: f64, most: f64) -> Result<(), Fault> {
+    if (0.0..=most).contains(&seconds) {
         return Ok(());
     }
-    Err(fault(key, &format!("is {}, expected 0 to {LONGEST_SECONDS} seconds", words::number(seconds))))
+    Err(fault(key, &format!("is {}, expected 0 to {most} seconds", words::number(seconds))))
 }
 
 fn positive(key: &'static str, seconds: f64) -> Result<(), Fault> {
@@ -225,6 +230,10 @@ mod tests {
         assert_eq!((rule.version, rule.half_life_seconds, rule.min_windows), (1, 4.0, 3));
         assert!((rule.leave() - 0.24).abs() < 1e-12);
         assert_eq!(parse("").unwrap().rules, []);
+        let slow = format!(
+            "{ANGER}min_windows = 7200\nmin_speech_seconds = 3600.0\ngrace_seconds = 3600.0\ncool_down_seconds = 86400.0\n"
+        );
+        assert!(parse(&slow).is_ok(), "an hour may be waited for");
     }
 
     #[test]
@@ -239,6 +248,10 @@ mod tests {
             (second("emotions = []\nenter = 0.5"), 8, "emotions"),
             (second("emotions = ['sad', 'sad']\nenter = 0.5"), 8, "twice"),
             (second("emotions = ['sad']\nenter = 0.5\nmin_windows = 0"), 10, "min_windows"),
+            (second("emotions = ['sad']\nenter = 0.5\nmin_windows = 7201"), 10, "is 7201, expected 1 to 7200, an hour"),
+            (second("emotions = ['sad']\nenter = 0.5\nmin_windows = 1000000000"), 10, "min_windows"),
+            (second("emotions = ['sad']\nenter = 0.5\nmin_speech_seconds = 3600.5"), 10, "expected 0 to 3600 seconds"),
+            (second("emotions = ['sad']\nenter = 0.5\ngrace_seconds = 86400"), 10, "expected 0 to 3600 seconds"),
             (second("emotions = ['sad']\nenter = 0.5\ncool_down_seconds = -1"), 10, "cool_down_seconds"),
             (second("emotions = ['sad']\nenter = 0.5\nhalf_life_seconds = nan"), 10, "half_life_seconds"),
             (second("emotions = ['sad']\nenter = 0.5\nusual_half_life_seconds = 0.0"), 10, "usual_half_life_seconds"),
