@@ -103,15 +103,44 @@ tail -n 1 "$work/stopped" | grep -q "^customer: .* windows scored" && [ ! -s "$w
     fail "a call that Ctrl-C ends has no summary"
 }
 
+# A sequence that was never given is told, and no watch begins.
+PYTHONPATH=.python timeout 60 "$python" examples/python/watch_alerts.py --to "$grpc" --after 1000000 >"$work/never" 2>&1 &&
+    fail "watch_alerts.py watches from a sequence that was never given"
+grep -q "OUT_OF_RANGE" "$work/never" || fail "watch_alerts.py does not tell why: $(cat "$work/never")"
+
+# A supervisor goes on when the server comes back with another journal.
+PYTHONPATH=.python "$python" examples/python/watch_alerts.py --to "$grpc" --after 0 >"$work/anew" 2>"$work/anew.log" &
+watcher=$!
+for _ in $(seq 1 600); do
+    grep -q "anger resolved" "$work/anew" && break
+    sleep 0.1
+done
+: >"$work/anew"
+
 # The same call on streams that the server ends every second, at most.
+listen=$grpc
 kill "$server"
 wait "$server" 2>/dev/null || true
 rm "$work/ready"
 UNDERTONE_SESSION__MAX_STREAM_AGE=1s
 export UNDERTONE_SESSION__MAX_STREAM_AGE
 . scripts/start-server.sh
+for _ in $(seq 1 600); do
+    grep -q "another journal now; beginning anew" "$work/anew.log" && break
+    sleep 0.1
+done
 PYTHONPATH=.python timeout 120 "$python" examples/python/stream_call.py src/cli/demo/call.wav --to "$grpc" --speed 20 --json >"$work/aged" ||
     fail "the client did not go on with a call whose stream grew old: status $?"
+for _ in $(seq 1 600); do
+    grep -q "anger resolved" "$work/anew" && break
+    sleep 0.1
+done
+kill "$watcher" || fail "watch_alerts.py ended when the journal was another: $(cat "$work/anew.log")"
+watcher=
+grep -q "anger firing" "$work/anew" && grep -q "anger resolved" "$work/anew" || {
+    cat "$work/anew" "$work/anew.log" >&2
+    fail "watch_alerts.py does not tell what another journal keeps"
+}
 
 # The answers, looked at by Python because they are JSON.
 "$python" - "$work/answers" "$work/aged" "$work/alerts" <<'CHECK' || fail "the answers are not those of a call"

@@ -5,7 +5,8 @@
     python3 examples/python/watch_alerts.py --to 127.0.0.1:50051
 
 Each line says when, on which call, which rule, how the alert stands and why. What was told last is kept as a sequence, from which it goes
-on after a break, and with --after SEQUENCE after a restart.
+on after a break, and with --after SEQUENCE after a restart. Where the server comes back with another journal, which has not given that
+sequence, it says so on standard error and begins anew, with all that the new one keeps.
 """
 
 import argparse
@@ -37,14 +38,19 @@ def open_alerts(stub):
 
 
 def responses(stub, after):
-    """What WatchAlerts tells, for ever; a break is waited out."""
-    tries = 0
+    """What WatchAlerts tells, for ever; a break is waited out, and another journal is told from its beginning."""
+    tries, stood = 0, False
     while True:
         try:
             for response in stub.WatchAlerts(pb.WatchAlertsRequest(after_sequence=after)):
-                tries, after = 0, response.sequence
+                tries, after, stood = 0, response.sequence, True
                 yield response
         except grpc.RpcError as error:
+            # A sequence that this server gave and does not know any more is another journal's; one that never stood is the caller's mistake.
+            if error.code() == grpc.StatusCode.OUT_OF_RANGE and stood:
+                print("watch_alerts: the server has another journal now; beginning anew", file=sys.stderr, flush=True)
+                after, stood = 0, False
+                continue
             if error.code() != grpc.StatusCode.UNAVAILABLE:
                 raise
         # At random, so that many do not come together.

@@ -1,7 +1,7 @@
 //! `undertone watch`: calls and alerts, live.
 //!
 //! Apart from each other: [`feed`] holds the connection, [`board`] is what is known (pure), [`draw`] shows it (pure), [`keys`] is what
-//! a key means (pure), [`app`] has them work together, [`screen`] has the terminal, [`lines`] writes JSON instead.
+//! a key means (pure), [`said`] is what was done last (pure), [`app`] has them work together, [`screen`] has the terminal, [`lines`] writes JSON instead.
 
 use std::{env, io::IsTerminal as _, time::Duration};
 
@@ -16,6 +16,7 @@ mod draw;
 mod feed;
 mod keys;
 mod lines;
+mod said;
 mod screen;
 
 use feed::Feed;

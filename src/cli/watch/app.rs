@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use anyhow::Context as _;
@@ -22,6 +22,7 @@ use super::{
     draw::{Frill, draw},
     feed::{Feed, Update},
     keys::{Acting, Do, Keys, What},
+    said::{Outcome, Said},
 };
 use crate::cli::client;
 
@@ -48,12 +49,12 @@ pub(super) struct App {
     client: SupervisionServiceClient<Channel>,
     board: Board,
     keys: Keys,
-    notice: String,
+    said: Said,
     feeding: JoinHandle<anyhow::Result<()>>,
     told: mpsc::Receiver<Update>,
     inputs: mpsc::Receiver<io::Result<Input>>,
-    acts: mpsc::Sender<String>,
-    answers: mpsc::Receiver<String>,
+    acts: mpsc::Sender<Outcome>,
+    answers: mpsc::Receiver<Outcome>,
     ticks: Interval,
 }
 
@@ -65,7 +66,7 @@ impl App {
         let feeding = tokio::spawn(feed.run(updates));
         let (acts, answers) = mpsc::channel(ACTS);
         let (board, keys, ticks) = (Board::default(), Keys::new(acting), time::interval(TICK));
-        Self { url, client, board, keys, notice: String::new(), feeding, told, inputs, acts, answers, ticks }
+        Self { url, client, board, keys, said: Said::default(), feeding, told, inputs, acts, answers, ticks }
     }
 
     /// Draws how all stands now.
@@ -75,7 +76,7 @@ impl App {
         B::Error: Send + Sync + 'static,
     {
         let (question, help) = (self.keys.question(), self.keys.help());
-        let frill = Frill { url: &self.url, notice: &self.notice, question, help };
+        let frill = Frill { url: &self.url, notice: self.said.text(), question, help };
         terminal.draw(|frame| draw(frame, &self.board, &frill, SystemTime::now())).context("cannot draw")?;
         Ok(())
     }
@@ -84,10 +85,10 @@ impl App {
     pub(super) async fn next(&mut self) -> Option<anyhow::Result<()>> {
         tokio::select! {
             Some(update) = self.told.recv() => {
-                self.board.apply(update, SystemTime::now());
+                self.apply(update);
                 // All that is there is shown at once.
                 while let Ok(update) = self.told.try_recv() {
-                    self.board.apply(update, SystemTime::now());
+                    self.apply(update);
                 }
             }
             ended = &mut self.feeding => {
@@ -96,8 +97,7 @@ impl App {
             input = self.inputs.recv() => match input {
                 Some(Ok(Input::Key(key))) => {
                     if self.keys.question().is_none() {
-                        // It was there to be read; what follows is another matter.
-                        self.notice.clear();
+                        self.said.was_read();
                     }
                     match self.keys.press(key, &mut self.board) {
                         Some(Do::Quit) => return Some(Ok(())),
@@ -110,20 +110,27 @@ impl App {
                 Some(Err(error)) => return Some(Err(error).context("cannot read keys")),
                 None => return Some(Ok(())),
             },
-            Some(answer) = self.answers.recv() => self.notice = answer,
-            _ = self.ticks.tick() => {}
+            Some(outcome) = self.answers.recv() => self.said.says(outcome, Instant::now()),
+            _ = self.ticks.tick() => self.said.tick(Instant::now()),
         }
         None
+    }
+
+    fn apply(&mut self, update: Update) {
+        if update == Update::Connected {
+            self.said.connected();
+        }
+        self.board.apply(update, SystemTime::now());
     }
 
     fn begin(&mut self, alert_id: String, what: What, actor: String, reason: String) {
         match self.acts.clone().try_reserve_owned() {
             Ok(place) => {
-                "asking the server …".clone_into(&mut self.notice);
+                self.said.asks();
                 let act = act(self.client.clone(), alert_id, what, actor, reason);
                 tokio::spawn(async move { place.send(act.await) });
             }
-            Err(_) => "the server answers slowly; try again".clone_into(&mut self.notice),
+            Err(_) => self.said.says(Err("the server answers slowly; try again".to_owned()), Instant::now()),
         }
     }
 }
@@ -141,7 +148,7 @@ async fn act(
     what: What,
     actor: String,
     reason: String,
-) -> String {
+) -> Outcome {
     let acted = async {
         match what {
             What::Acknowledge => {
@@ -156,8 +163,8 @@ async fn act(
         }
     };
     match time::timeout(PATIENCE, acted).await {
-        Ok(Ok(done)) => done.to_owned(),
-        Ok(Err(status)) => format!("not done: {}", client::refusal("the server", &status)),
-        Err(_) => "not done: the server does not answer".to_owned(),
+        Ok(Ok(done)) => Ok(done),
+        Ok(Err(status)) => Err(format!("not done: {}", client::refusal("the server", &status))),
+        Err(_) => Err("not done: the server does not answer".to_owned()),
     }
 }

@@ -101,6 +101,7 @@ impl Board {
                 self.alerts.clear();
                 self.answers.clear();
                 self.selected = None;
+                self.sequence = 0;
             }
             Update::Alerts(told) => self.apply_alerts(*told),
             Update::Calls(told) => self.apply_calls(told, now),

@@ -67,8 +67,8 @@ pub(super) fn draw(frame: &mut Frame<'_>, board: &Board, frill: &Frill<'_>, now:
     frame.render_widget(header(board, frill.url, area.width, now), head);
     calls::draw(frame, calls, rows, block(), now);
     alerts::draw(frame, alerts, board, block(), now);
-    let of_selected = block().title(" Evidence of the selected alert ");
-    frame.render_widget(Paragraph::new(lines).block(of_selected), evidence);
+    let of_selected = board.selected().map_or_else(String::new, |alert| alerts::evidence_title(alert, now));
+    frame.render_widget(Paragraph::new(lines).block(block().title(of_selected)), evidence);
     let [above, prompt] =
         Layout::vertical([Constraint::Fill(1), Constraint::Length(u16::from(typed.is_some()))]).areas(below);
     frame.render_widget(Paragraph::new(foot), above);

@@ -214,9 +214,13 @@ async fn after_a_break_the_board_connects_again_and_keys_reach_the_new_server() 
     supervisor.sees(&["DISCONNECTED for"]).await;
     // What was known stays to be seen.
     supervisor.sees(&["always", "first"]).await;
+    supervisor.press(KeyCode::Char('a')).await;
+    supervisor.type_in("too late").await;
+    supervisor.sees(&["not done: "]).await;
 
     let after = server(Some(address), &journal).await;
     supervisor.sees(&["connected", "0 calls", "0 firing"]).await;
+    assert!(!supervisor.screen().contains("not done"), "{}", supervisor.screen());
     supervisor.sees(&["resolved", "always", "first", "call ended"]).await;
     let second = call(address, "second").await;
     supervisor.sees(&["firing", "always", "second"]).await;

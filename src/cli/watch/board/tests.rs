@@ -134,6 +134,9 @@ fn a_change_that_comes_again_or_late_changes_nothing() {
     assert_eq!((board.firing(), board.sequence()), (1, 4));
     board.apply(Update::Anew, NOW);
     assert!(board.alerts().is_empty() && board.selected().is_none());
+    // Another journal counts from the beginning.
+    board.apply(alert("c", 2, AlertState::Firing), NOW);
+    assert_eq!(board.sequence(), 2);
 }
 
 #[test]

@@ -56,6 +56,12 @@ fn cells(alert: &Alert, now: SystemTime) -> Vec<Cell<'static>> {
     cells.into_iter().map(Cell::from).collect()
 }
 
+/// Of when the evidence is: a server tells an alert when it changes, and not what its level is in between.
+pub(super) fn evidence_title(alert: &Alert, now: SystemTime) -> String {
+    let when = alert.changed_at.map_or_else(String::new, |at| format!(", {} ago", clock(age(at, now))));
+    format!(" Evidence as of the selected alert's last change{when} ")
+}
+
 /// What an alert rests on and who answered it last, in lines of at most this width.
 pub(super) fn evidence(alert: &Alert, answer: Option<&Answer>, width: u16) -> Vec<Line<'static>> {
     let mut lines = Vec::new();

@@ -59,6 +59,8 @@ fn calls_alerts_and_evidence_are_seen() {
     let alert = line(&screen, "call-of-a  ");
     assert!(alert.contains("firing") && alert.contains("warning") && alert.contains("anger"), "{alert}");
     assert!(line(&screen, "anger 2 on call-of-a").contains("0:10 to 0:20 of the call, 12 windows"), "{screen}");
+    // What the level is by now is not told, so it says of when this one is.
+    assert!(screen.contains(" Evidence as of the selected alert's last change, 1:05 ago "), "{screen}");
     assert!(line(&screen, "level 0.62").contains("at most 0.70 at 0:19; speech 90 %, 18 dB"), "{screen}");
     assert!(line(&screen, "angry 0.62").contains("angry"), "{screen}");
     assert!(line(&screen, "keys").starts_with(" keys") && screen.contains(" told"), "{screen}");
