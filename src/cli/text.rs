@@ -103,14 +103,19 @@ pub(crate) fn warning(warning: &Warning) -> String {
 /// What was heard on a leg, in all.
 pub(crate) fn summary(summary: &Summary, rate_hz: u32) -> Vec<String> {
     let reason = EndReason::try_from(summary.end_reason).unwrap_or_default().as_str_name();
-    let speech = summary.speech.as_ref().map_or(0.0, |speech| speech.seconds as f64 + f64::from(speech.nanos) * 1e-9);
+    let heard = match &summary.speech {
+        Some(speech) => {
+            let seconds = speech.seconds as f64 + f64::from(speech.nanos) * 1e-9;
+            format!("{seconds:.1} s of it speech, {} windows scored", summary.scored_windows)
+        }
+        None => "what was heard is not known".to_owned(),
+    };
     let mut lines = vec![format!(
-        "summary of {} ({}): {:.1} s received{}, {speech:.1} s of it speech, {} windows scored",
+        "summary of {} ({}): {:.1} s received{}, {heard}",
         summary.leg_id,
         plain(reason, "END_REASON_"),
         seconds(summary.received_samples, rate_hz),
         filled(summary.filled_samples, rate_hz),
-        summary.scored_windows
     )];
     lines.extend(summary.shares.iter().map(|share| {
         format!(
@@ -196,8 +201,9 @@ mod tests {
     #[test]
     fn silence_that_was_filled_in_is_shown_where_there_was_any() {
         let of = |filled_samples| {
+            let speech = Some(prost_types::Duration::default());
             let summary =
-                Summary { leg_id: "c".into(), received_samples: 16_000, filled_samples, ..Summary::default() };
+                Summary { leg_id: "c".into(), received_samples: 16_000, filled_samples, speech, ..Summary::default() };
             let leg =
                 LegStatus { leg_id: "c".into(), received_samples: 16_000, filled_samples, ..LegStatus::default() };
             (super::summary(&summary, 8000).remove(0), status(&leg, 8000))
@@ -207,5 +213,13 @@ mod tests {
         assert!(status.contains("0.0 s dropped, 0.12 s missing and filled with silence, 0 windows"), "{status}");
         assert!(plain_summary.contains("2.0 s received, 0.0 s of it speech"), "{plain_summary}");
         assert!(plain_status.contains("0.0 s dropped, 0 windows"), "{plain_status}");
+    }
+
+    #[test]
+    fn speech_that_is_not_known_is_not_told_as_none() {
+        let end_reason = EndReason::ConsentWithdrawn.into();
+        let summary = Summary { leg_id: "c".into(), end_reason, received_samples: 16_000, ..Summary::default() };
+        let told = super::summary(&summary, 8000).remove(0);
+        assert_eq!(told, "summary of c (consent withdrawn): 2.0 s received, what was heard is not known");
     }
 }

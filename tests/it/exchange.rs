@@ -111,6 +111,6 @@ async fn withdrawn_consent_leaves_no_scores() {
     let closed = call.end().await;
     assert!(closed.status.is_ok(), "{closed:?}");
     let summary = closed.summaries(EndReason::ConsentWithdrawn)[0];
-    assert!(summary.shares.is_empty() && summary.scored_windows == 0, "{summary:?}");
+    assert!(summary.shares.is_empty() && summary.scored_windows == 0 && summary.speech.is_none(), "{summary:?}");
     harness.stop().await;
 }

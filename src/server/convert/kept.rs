@@ -100,8 +100,8 @@ fn summary(entry: &Entry, ended: &Ended) -> proto::Summary {
         peak_end_samples: count(share.peak_end_samples),
         trend: share.trend,
     };
-    // Whoever tells of a leg whose server died knows nothing of what it heard.
-    let is_known = ended.reason != EndReason::Lost;
+    // Whoever tells of a leg whose server died knows nothing of what it heard, nor is it known of who withdrew consent.
+    let is_known = !matches!(ended.reason, EndReason::Lost | EndReason::ConsentWithdrawn);
     proto::Summary {
         leg_id: entry.draft.leg_id.clone().unwrap_or_default(),
         end_reason: end_reason(ended.reason).into(),

@@ -168,7 +168,8 @@ fn summary(mut summary: call::Summary, dropped_events: u64, call: &Acknowledgeme
         received_samples: count(summary.received_samples),
         dropped_samples: count(summary.dropped_samples),
         filled_samples: count(summary.filled_samples),
-        speech: Some(duration(summary.speech)),
+        // What was heard of who withdrew consent is not to be known any more; 0 would say that nobody spoke.
+        speech: (summary.end_reason != EndReason::ConsentWithdrawn).then(|| duration(summary.speech)),
         scored_windows: count(summary.scored_windows),
         not_scored: summary.not_scored.iter().map(counted).collect(),
         shares: call.model.manifest.labels.iter().zip(&summary.shares).map(share).collect(),
