@@ -1,5 +1,7 @@
 //! Every field of a configuration and of a recording that has a range, one step outside it.
 
+use std::time::{Duration as StdDuration, SystemTime};
+
 use prost_types::{Duration, Timestamp};
 use tonic::Code;
 use tonic_types::StatusExt as _;
@@ -8,6 +10,14 @@ use undertone::server::proto::{
 };
 
 use crate::harness::{Harness, customer, leg, notice, telephone};
+
+/// 2000-01-01, before which nobody in a call was told of this.
+const FIRST_SECONDS: i64 = 946_684_800;
+
+/// So many seconds from now.
+fn ahead(seconds: u64) -> Timestamp {
+    (SystemTime::now() + StdDuration::from_secs(seconds)).into()
+}
 
 fn changed(change: impl FnOnce(&mut AnalyzeConfig)) -> AnalyzeConfig {
     let mut config = customer("c");
@@ -19,6 +29,8 @@ fn configs() -> Vec<(AnalyzeConfig, &'static str)> {
     let time = Some(Timestamp { seconds: 1_700_000_000, nanos: 0 });
     let with_rate = |rate| changed(|config| config.audio.as_mut().unwrap().sample_rate_hertz = rate);
     let with_stride = |seconds, nanos| changed(|config| config.stride = Some(Duration { seconds, nanos }));
+    let with_notice =
+        |given_at| changed(|config| config.notice = Some(Notice { given_at: Some(given_at), ..notice() }));
     let with_leg = |leg| changed(|config| config.legs = vec![leg]);
     let stereo = |legs| {
         changed(|config| {
@@ -53,10 +65,18 @@ fn configs() -> Vec<(AnalyzeConfig, &'static str)> {
         (changed(|config| config.tags = [("k".repeat(65), String::new())].into()), "config.tags, a key"),
         (changed(|config| config.tags = [("+49 30 1234567".to_owned(), String::new())].into()), "config.tags, a key"),
         (changed(|config| config.language = Some("l".repeat(36))), "config.language"),
+        (changed(|config| config.language = Some("+491701234567".to_owned())), "config.language"),
         (changed(|config| config.tags = [("k".to_owned(), "v".repeat(257))].into()), "config.tags, a value"),
         (changed(|config| config.notice = Some(Notice { given_at: None, ..notice() })), "config.notice.given_at"),
         (changed(|config| config.notice = Some(Notice { method: String::new(), ..notice() })), "config.notice.method"),
         (changed(|config| config.notice = Some(Notice { method: "m".repeat(65), ..notice() })), "config.notice.method"),
+        (with_notice(ahead(310)), "config.notice.given_at"),
+        (with_notice(Timestamp { seconds: FIRST_SECONDS - 1, nanos: 999_999_999 }), "config.notice.given_at"),
+        (with_notice(Timestamp { seconds: -62_135_596_800, nanos: 0 }), "config.notice.given_at"),
+        (
+            changed(|config| config.notice = Some(Notice { method: "+49 170 1234567".to_owned(), ..notice() })),
+            "config.notice.method",
+        ),
         (changed(|config| config.consent = Some(Consent { status: 0, recorded_at: time })), "config.consent.status"),
         (
             changed(|config| {
@@ -64,9 +84,15 @@ fn configs() -> Vec<(AnalyzeConfig, &'static str)> {
             }),
             "config.consent.recorded_at",
         ),
+        (
+            changed(|config| config.consent = Some(Consent { status: 1, recorded_at: Some(ahead(310)) })),
+            "config.consent.recorded_at",
+        ),
         (with_stride(0, 249_999_999), "config.stride"),
         (with_stride(5, 1), "config.stride"),
         (with_stride(-1, 0), "config.stride"),
+        (with_stride(1, -1), "config.stride"),
+        (with_stride(0, 1_000_000_000), "config.stride"),
     ]
 }
 
@@ -137,6 +163,12 @@ async fn at_the_edges_of_its_ranges_a_configuration_is_taken() {
             config.legs[0].subject = Some("s".repeat(128));
             config.language = Some("en-GB".to_owned());
             config.consent = Some(Consent { status: 1, recorded_at: None });
+        }),
+        changed(|config| {
+            // A clock that goes ahead, and a recording that is old.
+            config.notice = Some(Notice { given_at: Some(ahead(290)), ..notice() });
+            config.consent =
+                Some(Consent { status: 1, recorded_at: Some(Timestamp { seconds: FIRST_SECONDS, nanos: 0 }) });
         }),
     ];
     for config in edges {

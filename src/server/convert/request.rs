@@ -1,6 +1,10 @@
 //! From the API's messages to the domain's, every field checked against the range that its comment promises.
 
-use std::{collections::HashMap, ops::RangeInclusive, time::Duration};
+use std::{
+    collections::HashMap,
+    ops::RangeInclusive,
+    time::{Duration, SystemTime},
+};
 
 use prost_types::Timestamp;
 
@@ -27,6 +31,11 @@ const MAX_TAG_VALUE: usize = 256;
 const MAX_METHOD: usize = 64;
 /// What RFC 5646 (4.4.1) has everybody take.
 const MAX_LANGUAGE: usize = 35;
+/// 2000-01-01, in seconds since 1970: years before the first call that was analysed so; 0 and the like are clocks and fields that nobody set. A
+/// recording of any later year may be played.
+const FIRST_SAID_SECONDS: i64 = 946_684_800;
+/// A client's clock may be so far ahead of ours.
+const CLOCKS_DIFFER: Duration = Duration::from_secs(300);
 
 /// What a call asks for.
 pub(in crate::server) fn call(config: proto::AnalyzeConfig) -> Result<Request, Problem> {
@@ -35,8 +44,10 @@ pub(in crate::server) fn call(config: proto::AnalyzeConfig) -> Result<Request, P
     identifier("config.call_id", &config.call_id, MAX_CALL_ID)?;
     let (encoding, sample_rate_hz, channels) = format("config.audio", config.audio.as_ref())?;
     tags("config.tags", &config.tags)?;
-    length("config.language", config.language.as_deref().unwrap_or_default(), 0..=MAX_LANGUAGE)?;
-    let stride = stride(config.stride)?;
+    let language = config.language.as_deref().unwrap_or_default();
+    length("config.language", language, 0..=MAX_LANGUAGE)?;
+    pseudonymous("config.language", language)?;
+    let stride = duration("config.stride", config.stride, &STRIDES)?.unwrap_or(DEFAULT_STRIDE);
     Ok(Request {
         legs: legs(&config.legs, channels)?,
         notice_given: notice("config.notice", config.notice.as_ref())?,
@@ -212,15 +223,17 @@ pub(super) fn notice(field: &str, notice: Option<&proto::Notice>) -> Result<bool
     let Some(time) = &notice.given_at else {
         return Err(Problem::invalid(given_at, "must be set: when the people in the call were told"));
     };
-    timestamp(&given_at, time)?;
-    length(&format!("{field}.method"), &notice.method, 1..=MAX_METHOD)?;
+    said_at(&given_at, time)?;
+    let method = format!("{field}.method");
+    length(&method, &notice.method, 1..=MAX_METHOD)?;
+    pseudonymous(&method, &notice.method)?;
     Ok(true)
 }
 
 pub(super) fn consent(field: &str, consent: Option<&proto::Consent>) -> Result<Consent, Problem> {
     let Some(consent) = consent else { return Ok(Consent::Unknown) };
     if let Some(time) = &consent.recorded_at {
-        timestamp(&format!("{field}.recorded_at"), time)?;
+        said_at(&format!("{field}.recorded_at"), time)?;
     }
     match proto::ConsentStatus::try_from(consent.status) {
         Ok(proto::ConsentStatus::Given) => Ok(Consent::Given),
@@ -231,13 +244,23 @@ pub(super) fn consent(field: &str, consent: Option<&proto::Consent>) -> Result<C
     }
 }
 
-fn stride(stride: Option<prost_types::Duration>) -> Result<Duration, Problem> {
-    let Some(asked) = stride else { return Ok(DEFAULT_STRIDE) };
-    let taken = Duration::try_from(asked).ok().filter(|stride| STRIDES.contains(stride));
-    taken.ok_or_else(|| {
-        let seconds = asked.seconds as f64 + f64::from(asked.nanos) * 1e-9;
-        let (low, high) = (STRIDES.start().as_secs_f64(), STRIDES.end().as_secs_f64());
-        Problem::invalid("config.stride", format!("{seconds} s; strides are {low} s to {high} s"))
+/// A duration of this range, where one is asked for.
+pub(super) fn duration(
+    field: &str,
+    asked: Option<prost_types::Duration>,
+    range: &RangeInclusive<Duration>,
+) -> Result<Option<Duration>, Problem> {
+    let Some(prost_types::Duration { seconds, nanos }) = asked else { return Ok(None) };
+    // As google.protobuf.Duration defines it; prost would make 0.999999999 s of a second and -1 ns.
+    if nanos.unsigned_abs() >= 1_000_000_000 || seconds.signum() * i64::from(nanos.signum()) < 0 {
+        let range = "nanos are -999999999 to 999999999 and have the sign of seconds, where that is not 0";
+        return Err(Problem::invalid(field, format!("{seconds} s and {nanos} ns; {range}")));
+    }
+    let taken = Duration::try_from(prost_types::Duration { seconds, nanos }).ok();
+    taken.filter(|duration| range.contains(duration)).map(Some).ok_or_else(|| {
+        let seconds = seconds as f64 + f64::from(nanos) * 1e-9;
+        let (low, high) = (range.start().as_secs_f64(), range.end().as_secs_f64());
+        Problem::invalid(field, format!("{seconds} s; it is {low} s to {high} s"))
     })
 }
 
@@ -258,6 +281,19 @@ pub(super) fn timestamp(field: &str, time: &Timestamp) -> Result<(), Problem> {
     // 0001-01-01 to 9999-12-31, as google.protobuf.Timestamp defines it.
     let valid = (-62_135_596_800..=253_402_300_799).contains(&time.seconds) && (0..1_000_000_000).contains(&time.nanos);
     if valid { Ok(()) } else { Err(Problem::invalid(field, "a time of the years 1 to 9999, nanos 0 to 999999999")) }
+}
+
+/// A time at which something was said to the people in a call.
+fn said_at(field: &str, time: &Timestamp) -> Result<(), Problem> {
+    timestamp(field, time)?;
+    let latest = Timestamp::from(SystemTime::now() + CLOCKS_DIFFER);
+    if (FIRST_SAID_SECONDS..=latest.seconds).contains(&time.seconds) {
+        return Ok(());
+    }
+    Err(Problem::invalid(
+        field,
+        format!("{time}; it is a time since 2000, and at most 5 min ahead of this server's clock"),
+    ))
 }
 
 pub(super) fn position(field: &str, position: Option<i64>) -> Result<Option<u64>, Problem> {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::request::{
-    MAX_CALL_ID, MAX_LEG_ID, MAX_SUBJECT, consent, identifier, length, notice, position, pseudonymous, role,
+    MAX_CALL_ID, MAX_LEG_ID, MAX_SUBJECT, consent, duration, identifier, length, notice, position, pseudonymous, role,
     subject_of_another, tags, timestamp,
 };
 use crate::{
@@ -306,21 +306,8 @@ fn attribution(actor: String, reason: String, reasons: RangeInclusive<usize>) ->
     length("actor", &actor, 1..=MAX_ACTOR)?;
     pseudonymous("actor", &actor)?;
     length("reason", &reason, reasons)?;
+    pseudonymous("reason", &reason)?;
     Ok(Attribution { actor, reason })
-}
-
-fn duration(
-    field: &str,
-    asked: Option<prost_types::Duration>,
-    range: &RangeInclusive<Duration>,
-) -> Result<Option<Duration>, Problem> {
-    let Some(asked) = asked else { return Ok(None) };
-    let taken = Duration::try_from(asked).ok().filter(|duration| range.contains(duration));
-    let (low, high) = (range.start().as_secs_f64(), range.end().as_secs_f64());
-    taken.map(Some).ok_or_else(|| {
-        let seconds = asked.seconds as f64 + f64::from(asked.nanos) * 1e-9;
-        Problem::invalid(field, format!("{seconds} s; it is {low} s to {high} s"))
-    })
 }
 
 fn since(since: Option<prost_types::Timestamp>) -> Result<SystemTime, Problem> {

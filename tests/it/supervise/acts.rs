@@ -101,7 +101,12 @@ async fn values_out_of_range_name_their_field() {
     assert_eq!(field(client.acknowledge_alert(nobody).await.unwrap_err()), "actor");
     let number = pb::AcknowledgeAlertRequest { actor: "+49 221 1234567".to_owned(), ..acknowledge("x") };
     assert_eq!(field(client.acknowledge_alert(number).await.unwrap_err()), "actor");
+    let told = pb::AcknowledgeAlertRequest { reason: "+49 221 1234567".to_owned(), ..acknowledge("x") };
+    assert_eq!(field(client.acknowledge_alert(told).await.unwrap_err()), "reason");
     assert_eq!(field(client.snooze_alert(snooze("x", 0)).await.unwrap_err()), "snooze");
+    let mixed = Some(Duration { seconds: 10, nanos: -1 });
+    let snoozed = pb::SnoozeAlertRequest { snooze: mixed, ..snooze("x", 1) };
+    assert_eq!(field(client.snooze_alert(snoozed).await.unwrap_err()), "snooze");
     let unset = pb::SnoozeAlertRequest { snooze: None, ..snooze("x", 1) };
     assert_eq!(field(client.snooze_alert(unset).await.unwrap_err()), "snooze");
     let delete = pb::DeleteCallRequest { call_id: "c".to_owned(), actor: "officer".to_owned(), reason: String::new() };
@@ -113,8 +118,12 @@ async fn values_out_of_range_name_their_field() {
     let interval = Some(Duration { seconds: 61, nanos: 0 });
     let watch = pb::WatchCallsRequest { interval, ..Default::default() };
     assert_eq!(field(client.watch_calls(watch).await.unwrap_err()), "interval");
+    let watch = pb::WatchCallsRequest { interval: mixed, ..Default::default() };
+    assert_eq!(field(client.watch_calls(watch).await.unwrap_err()), "interval");
     let heartbeat = Some(Duration { seconds: 0, nanos: 999_999_999 });
     let watch = pb::WatchAlertsRequest { heartbeat, ..Default::default() };
+    assert_eq!(field(client.watch_alerts(watch).await.unwrap_err()), "heartbeat");
+    let watch = pb::WatchAlertsRequest { heartbeat: mixed, ..Default::default() };
     assert_eq!(field(client.watch_alerts(watch).await.unwrap_err()), "heartbeat");
     let list = pb::ListAlertsRequest { page_size: Some(0), ..Default::default() };
     assert_eq!(field(client.list_alerts(list).await.unwrap_err()), "page_size");

@@ -124,8 +124,8 @@ async fn a_registration_outlives_the_server_and_no_more_are_taken_than_there_is_
     client.register_call(registration("c")).await.unwrap();
     let status = client.register_call(registration("d")).await.unwrap_err();
     assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}");
-    for seconds in [59, 24 * 3600 + 1] {
-        let time_to_live = Some(Duration { seconds, nanos: 0 });
+    for (seconds, nanos) in [(59, 0), (24 * 3600 + 1, 0), (90, -1)] {
+        let time_to_live = Some(Duration { seconds, nanos });
         let request = pb::RegisterCallRequest { time_to_live, ..registration("c") };
         assert_eq!(client.register_call(request).await.unwrap_err().code(), Code::InvalidArgument);
     }
