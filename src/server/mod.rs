@@ -28,6 +28,7 @@ use crate::{
 
 mod admin;
 mod analyze;
+mod bounds;
 mod convert;
 mod crew;
 mod health;

@@ -12,19 +12,16 @@ use tonic::transport::{self, server::TcpIncoming};
 
 use super::{
     CancellationToken, Listening, Server, Unfinished, admin,
+    bounds::Bounded,
     crew::Crew,
     health::{Health, Readiness},
-    proto::{self, emotion_service_server::EmotionServiceServer, supervision_service_server::SupervisionServiceServer},
+    proto::{self, supervision_service_server::SupervisionServiceServer},
     reload::Reloader,
     rules,
-    service::Service,
     supervise::{Supervision, Watchers},
     whole::Whole,
 };
 use crate::{config, session::Sessions};
-
-/// A recording of 4 MiB must fit, and what is a little too long must get our own answer; more is not read into memory.
-const MAX_MESSAGE_BYTES: usize = 8 * 1024 * 1024;
 
 /// Streams of one connection beyond the live legs, for health, reflection, unary calls and those that are about to be refused.
 const SPARE_STREAMS: u32 = 256;
@@ -48,8 +45,8 @@ impl Listening {
         let reloader = Reloader::new(self.source, self.recorder, crew.clone(), self.sessions.clone(), running);
         let watchers = Watchers::default();
         let supervision = Supervision::new(self.sessions.clone(), watchers.clone(), closing.clone());
-        let router = router(&self.config.http2, self.sessions.clone(), &health)
-            .add_service(SupervisionServiceServer::new(supervision));
+        let router =
+            router(&self.config.http2, &self.sessions, &health).add_service(SupervisionServiceServer::new(supervision));
         let served = router.serve_with_incoming_shutdown(incoming, closing.clone().cancelled_owned());
         let admin = axum::serve(self.admin, admin::router(health.readiness(), exporter.clone(), Arc::clone(&reloader)))
             .with_graceful_shutdown(closing.clone().cancelled_owned());
@@ -144,7 +141,7 @@ impl Server {
     }
 }
 
-fn router(http2: &config::Http2, sessions: Sessions, health: &Health) -> tonic::transport::server::Router {
+fn router(http2: &config::Http2, sessions: &Sessions, health: &Health) -> tonic::transport::server::Router {
     let legs = u32::try_from(sessions.limits().max_legs).unwrap_or(u32::MAX);
     let reflection = || {
         tonic_reflection::server::Builder::configure()
@@ -162,9 +159,7 @@ fn router(http2: &config::Http2, sessions: Sessions, health: &Health) -> tonic::
         .add_service(health.service())
         .add_service(reflection().build_v1().expect(valid))
         .add_service(reflection().build_v1alpha().expect(valid))
-        .add_service(Whole(
-            EmotionServiceServer::new(Service::new(sessions)).max_decoding_message_size(MAX_MESSAGE_BYTES),
-        ))
+        .add_service(Whole(Bounded::new(sessions)))
 }
 
 /// Tells whether the journal can be written.

@@ -208,7 +208,7 @@ fn policy_subject(refusal: &Policy) -> &'static str {
 fn wire(status: Status) -> Status {
     match status.code() {
         Code::OutOfRange => {
-            let limits = "a message has at most 8 MiB, a chunk 256 KiB, a recording 4 MiB";
+            let limits = "a message of a call has at most 512 KiB, a chunk 256 KiB";
             invalid("message", &format!("{limits} ({})", status.message()))
         }
         Code::Internal => invalid("message", &format!("it cannot be decoded ({})", status.message())),
