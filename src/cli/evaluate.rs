@@ -101,6 +101,8 @@ struct Epoch {
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
+    let json = args.json.as_deref().filter(|json| *json != "-").map(Path::new);
+    args.html.as_deref().into_iter().chain(json).try_for_each(super::ensure_writable)?;
     let corpus = Corpus::open_mapped(&args.data, &LabelMap::parse(&args.map)?)?;
     if corpus.unmapped > 0 {
         tracing::warn!("rows of the CSV left out, as --map says: {}", corpus.unmapped);
@@ -134,22 +136,34 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         warn(&study.scored);
         studies.push(study);
     }
-    if let Some(path) = &args.html {
-        let name = args.data.file_name().map_or_else(|| "recordings".into(), |name| name.to_string_lossy());
-        let page = page::page(&studies, &name).map_err(|error| anyhow::anyhow!("cannot draw the page: {error}"))?;
-        fs::write(path, page).with_context(|| format!("cannot write {}", path.display()))?;
-    }
+    let page = args.html.as_deref().map_or(Ok(()), |path| write_page(&studies, &args.data, path));
     let report = Report { models: studies.iter().map(|study| &study.scored).collect() };
-    match args.json.as_deref() {
+    let object = match args.json.as_deref() {
         Some("-") => print(serde_json::to_string(&report)?),
         Some(path) => fs::write(path, serde_json::to_vec(&report)?).with_context(|| format!("cannot write {path}")),
-        None => {
-            if report.models.len() > 1 {
-                side_by_side::show(&report.models)?;
-            }
-            report.models.iter().try_for_each(|scored| table::show(scored))
-        }
+        None => Ok(()),
+    };
+    // What was scored is told whatever became of a file.
+    if args.json.is_none() || json.is_some() && object.is_err() {
+        report.show()?;
     }
+    page.and(object)
+}
+
+impl Report<'_> {
+    /// Prints the tables.
+    fn show(&self) -> anyhow::Result<()> {
+        if self.models.len() > 1 {
+            side_by_side::show(&self.models)?;
+        }
+        self.models.iter().try_for_each(|scored| table::show(scored))
+    }
+}
+
+fn write_page(studies: &[Study], data: &Path, path: &Path) -> anyhow::Result<()> {
+    let name = data.file_name().map_or_else(|| "recordings".into(), |name| name.to_string_lossy());
+    let page = page::page(studies, &name).map_err(|error| anyhow::anyhow!("cannot draw the page: {error}"))?;
+    fs::write(path, page).with_context(|| format!("cannot write {}", path.display()))
 }
 
 fn load(dir: &Path, provider: Provider) -> anyhow::Result<Subject> {

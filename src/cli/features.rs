@@ -46,13 +46,13 @@ enum FrontEndName {
 struct Report {
     frames: usize,
     values: usize,
-    /// Of the front end that has one.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// Null for a front end that has none.
     tuning: Option<f64>,
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "a command owns its arguments, as all do")]
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
+    super::ensure_writable(&args.out)?;
     let recording = file::read(&args.file)?;
     let rate_hz = if args.input_is_22k { thesis154::SAMPLE_RATE_HZ } else { recording.sample_rate_hz };
     let samples = recording.into_mono();

@@ -7,6 +7,7 @@
 use std::{
     env,
     fmt::Display,
+    fs::{self, OpenOptions},
     io::{self, ErrorKind, IsTerminal as _, Write as _},
     path::{Path, PathBuf},
     process::ExitCode,
@@ -112,6 +113,24 @@ pub(crate) fn print(line: impl Display) -> anyhow::Result<()> {
     }
 }
 
+/// Finds out whether a file can be written that is written once all is done, so that nobody works for nothing. What is there stays as it is.
+///
+/// # Errors
+/// It cannot; the message names it.
+pub(crate) fn ensure_writable(path: &Path) -> anyhow::Result<()> {
+    if fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir()) {
+        // Whoever reads a pipe would take this for its end.
+        return Ok(());
+    }
+    let is_new = fs::symlink_metadata(path).is_err();
+    let opened = OpenOptions::new().write(true).create(true).truncate(false).open(path);
+    opened.with_context(|| format!("cannot write {}", path.display()))?;
+    if is_new {
+        fs::remove_file(path).with_context(|| format!("cannot remove {}", path.display()))?;
+    }
+    Ok(())
+}
+
 /// Tells of an error on standard error, in one line. Standard error may be gone as well; the exit status still tells.
 fn complain(error: &anyhow::Error) {
     let _ = writeln!(io::stderr(), "undertone: {}", one_line(error));
@@ -210,6 +229,20 @@ mod tests {
         let in_checkout = root.path().join("checkout").join(DEFAULT_MODEL);
         assert_eq!(default_models(Some(&program)), [here.clone(), beside, in_checkout]);
         assert_eq!(default_models(None), [here]);
+    }
+
+    #[test]
+    fn trying_whether_a_file_can_be_written_changes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let (old, new) = (dir.path().join("old"), dir.path().join("new"));
+        fs::write(&old, "kept").unwrap();
+        ensure_writable(&old).unwrap();
+        ensure_writable(&new).unwrap();
+        assert_eq!((fs::read(&old).unwrap().as_slice(), new.exists()), (b"kept".as_slice(), false));
+        for bad in [dir.path().to_owned(), dir.path().join("absent/file"), old.join("file")] {
+            let problem = one_line(&ensure_writable(&bad).unwrap_err());
+            assert!(problem.starts_with(&format!("cannot write {}", bad.display())), "{problem}");
+        }
     }
 
     #[test]

@@ -5,7 +5,12 @@
 //! actors as `undertone evaluate` does. No statistic looks at a validation actor's audio but the loss that stops the training, and
 //! the calibration.
 
-use std::{fs, ops::ControlFlow, path::PathBuf, sync::atomic::AtomicBool};
+use std::{
+    fs,
+    ops::ControlFlow,
+    path::{Path, PathBuf},
+    sync::atomic::AtomicBool,
+};
 
 use anyhow::Context as _;
 use clap::ValueEnum;
@@ -193,7 +198,7 @@ pub fn run(options: &Options, stop: &AtomicBool, tell: &(dyn Fn(Event<'_>) + Syn
     }
     // Whatever would fail at the end fails before hours of work.
     let runtime = Runtime::load(None).context("ONNX Runtime checks the exported model")?;
-    fs::create_dir_all(&options.out).with_context(|| format!("cannot make the folder {}", options.out.display()))?;
+    prepare(&options.out)?;
     let corpus = Corpus::open(&options.data)?;
     let split = split(&corpus.actors(), options.train_actors.as_deref(), options.valid_actors.as_deref())?;
     let test = options.test_actors.as_deref().unwrap_or_default();
@@ -202,6 +207,14 @@ pub fn run(options: &Options, stop: &AtomicBool, tell: &(dyn Fn(Event<'_>) + Syn
     }
     let cache = Cache::new(options.cache.as_deref());
     options.recipe.train(&Work { options, runtime, corpus, split, cache, device, stop }, tell)
+}
+
+/// Makes the folder that a training's files go into, and finds out whether they can be written.
+fn prepare(out: &Path) -> anyhow::Result<()> {
+    fs::create_dir_all(out).with_context(|| format!("cannot make the folder {}", out.display()))?;
+    let probe = out.join(".writable");
+    let written = fs::write(&probe, []).and_then(|()| fs::remove_file(&probe));
+    written.with_context(|| format!("cannot write in the folder {}", out.display()))
 }
 
 impl Work<'_> {

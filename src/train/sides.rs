@@ -100,8 +100,10 @@ impl Work<'_> {
 /// A warning where so few actors or clips to validate with say little about other voices.
 fn says_little(actors: usize, clips: usize) -> Option<String> {
     (actors < FEWEST_VALID_ACTORS || clips < FEWEST_VALID_CLIPS).then(|| {
+        let of = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+        let (actors, clips) = (of(actors, "actor"), of(clips, "clip"));
         format!(
-            "warning: {actors} actors and {clips} clips to stop and calibrate by are too few: neither the scores nor the model's sureness say \
+            "warning: {actors} and {clips} to stop and calibrate by are too few: neither the scores nor the model's sureness say \
              much about other voices; expected at least {FEWEST_VALID_ACTORS} and {FEWEST_VALID_CLIPS}"
         )
     })
@@ -125,9 +127,11 @@ mod tests {
     #[test]
     fn few_actors_or_clips_to_validate_with_are_warned_of() {
         assert_eq!(says_little(5, 100), None);
-        for (actors, clips) in [(4, 100), (5, 99), (1, 6)] {
+        for (actors, clips, told) in
+            [(4, 100, "4 actors and 100 clips"), (5, 99, "5 actors and 99 clips"), (1, 1, "1 actor and 1 clip to")]
+        {
             let warning = says_little(actors, clips).unwrap();
-            assert!(warning.contains(&format!("{actors} actors and {clips} clips")), "{warning}");
+            assert!(warning.contains(told), "{warning}");
         }
     }
 }

@@ -108,6 +108,8 @@ fn what_keeps_a_bench_from_measuring_is_told() {
         (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
     };
     let load = ["--calls", "1", "--seconds", "1"];
+    let (out, told) = failed(&[&load[..], &["--config", "/nope", "--json", "/nope/figures"]].concat());
+    assert!(out.is_empty() && told.starts_with("undertone: cannot write /nope/figures"), "first of all: {told}");
     let (_, told) = failed(&[&load[..], &["--config", "/nope"]].concat());
     let lines: Vec<&str> = told.lines().collect();
     assert_eq!(lines.len(), 2, "{told}");

@@ -58,6 +58,11 @@ fn features_are_written_as_numpy_and_are_those_of_the_library() {
         assert_eq!(written.dim(), (expected.frames, thesis154::VALUES));
         assert!(written.iter().zip(&expected.values).all(|(a, b)| a.to_bits() == b.to_bits()));
     }
+    let out = dir.path().join("features.npy");
+    let mut command = undertone(&["features", "--front-end", "logmel8k"]);
+    let (report, _) = told(0, &command.arg(&wav).arg("--out").arg(&out).output().unwrap());
+    assert_has(&report, &["frames", "values", "tuning"]);
+    assert!(report["tuning"].is_null(), "it has none: {report}");
     let nowhere = dir.path().join("absent/features.npy");
     let output =
         undertone(&["features", "--front-end", "thesis154"]).arg(&wav).arg("--out").arg(nowhere).output().unwrap();

@@ -178,6 +178,53 @@ fn the_page_says_whose_training_is_not_known() {
 }
 
 #[test]
+fn the_page_draws_the_training_of_every_fold() {
+    let dir = tempfile::tempdir().unwrap();
+    for fold in 0..3 {
+        let model = dir.path().join(format!("folds/fold-{fold}"));
+        fs::create_dir_all(&model).unwrap();
+        fs::copy(tiny().join("model.onnx"), model.join("model.onnx")).unwrap();
+        let manifest = fs::read_to_string(tiny().join("manifest.toml")).unwrap();
+        // The first is the one that does not know who is scored.
+        let actors = if fold == 0 { "[]" } else { "['1015']" };
+        fs::write(
+            model.join("manifest.toml"),
+            manifest.replace("train_actors = []", &format!("train_actors = {actors}")),
+        )
+        .unwrap();
+        fs::write(model.join("history.jsonl"), "{\"epoch\": 1, \"loss\": 1.9}\n{\"epoch\": 2, \"loss\": 1.5}\n")
+            .unwrap();
+    }
+    let path = dir.path().join("page.html");
+    let arguments = ["--actors", "1015", "--html", path.to_str().unwrap()];
+    ended(0, &evaluate(&dir.path().join("folds"), &clips(), &arguments));
+    let page = fs::read_to_string(&path).unwrap();
+    for fold in 0..3 {
+        assert!(page.contains(&format!(", fold {fold} · loss")), "{fold}");
+    }
+    assert!(!page.contains("No curve of"));
+}
+
+#[test]
+fn where_a_file_cannot_be_written_it_is_told_before_anything_is_scored() {
+    let absent = tempfile::tempdir().unwrap().path().join("absent/file");
+    for option in ["--html", "--json"] {
+        // Not even the model is looked for.
+        let (out, err) = ended(1, &evaluate(Path::new("no-model"), &clips(), &[option, absent.to_str().unwrap()]));
+        assert!(out.is_empty() && err.contains("cannot write") && err.lines().count() == 1, "{out}{err}");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn what_was_scored_is_told_though_a_file_cannot_be_written_in_the_end() {
+    for option in ["--html", "--json"] {
+        let (out, err) = ended(1, &evaluate(&tiny(), &clips(), &["--actors", "1015", option, "/dev/full"]));
+        assert!(out.contains("UAR") && err.contains("cannot write /dev/full"), "{out}{err}");
+    }
+}
+
+#[test]
 fn tables_are_printed_where_no_json_is_asked_for() {
     let arguments = ["--condition", "noise20", "--baseline", "cold", "neutral"];
     let (out, _) = ended(0, &evaluate(&tiny(), &clips(), &arguments));

@@ -78,6 +78,9 @@ pub(crate) struct Args {
 
 /// Runs the command.
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
+    if let Some(out) = args.json.as_deref().filter(|out| out.as_os_str() != "-") {
+        super::ensure_writable(out)?;
+    }
     let Args { to, admin, config, provider, calls, seconds, chunk_ms, encoding, connections, .. } = args;
     let calls = calls as usize;
     let chunk = Duration::from_millis(chunk_ms);
@@ -133,8 +136,9 @@ fn tell(report: &Report, json: Option<&PathBuf>) -> anyhow::Result<()> {
     if out.as_os_str() == "-" {
         return super::print(object);
     }
-    fs::write(out, object + "\n").with_context(|| format!("cannot write {}", out.display()))?;
-    super::print(report.table())
+    // What was measured is told whatever becomes of the file.
+    let written = fs::write(out, object + "\n").with_context(|| format!("cannot write {}", out.display()));
+    super::print(report.table()).and(written)
 }
 
 /// A server that answers wrongly fails the command; one that is full or slow does not.

@@ -233,25 +233,27 @@ impl Page {
 
     fn training(&mut self, studies: &[Study]) -> Result<(), Error> {
         self.add(format_args!("<section><h2>Training</h2>"));
-        for study in studies.iter().filter(|study| study.history.is_empty()) {
+        for study in studies.iter().filter(|study| study.histories.is_empty()) {
             self.add(format_args!(
                 "<p class=\"note\">No curve of {}: no <code>{HISTORY_FILE}</code> lies in its folder.</p>",
                 escape(&study.scored.name)
             ));
         }
         self.add(format_args!("<div class=\"row\">"));
-        for (colour, study) in studies.iter().enumerate().filter(|(_, study)| !study.history.is_empty()) {
+        let all = studies.iter().enumerate();
+        for (colour, study, history) in
+            all.flat_map(|(colour, study)| study.histories.iter().map(move |history| (colour, study, history)))
+        {
+            let epochs = &history.epochs;
+            let fold = history.fold.map(|fold| format!(", fold {fold}")).unwrap_or_default();
+            let whose = format!("{}{fold}", study.scored.name);
             let line = |name: &str, dashed, value: &dyn Fn(&super::Epoch) -> Option<f64>| Line {
                 name: name.to_owned(),
-                points: study
-                    .history
-                    .iter()
-                    .filter_map(|epoch| Some((f64::from(epoch.epoch), value(epoch)?)))
-                    .collect(),
+                points: epochs.iter().filter_map(|epoch| Some((f64::from(epoch.epoch), value(epoch)?))).collect(),
                 colour,
                 dashed,
             };
-            let last = study.history.iter().map(|epoch| epoch.epoch).max().unwrap_or(1);
+            let last = epochs.iter().map(|epoch| epoch.epoch).max().unwrap_or(1);
             let losses = [
                 line("loss", false, &|epoch| Some(epoch.loss)),
                 line("validation loss", true, &|epoch| epoch.valid_loss),
@@ -263,12 +265,11 @@ impl Page {
                 Axes { x: (0.0, f64::from(last)), y: (low - room, high + room), x_name: "epoch", y_name, percent }
             };
             let picture = chart::lines(&axes(&losses, "cross-entropy", false), &losses)?;
-            self.panel(&format!("{} · loss", study.scored.name), &picture);
+            self.panel(&format!("{whose} · loss"), &picture);
             let uar = [line("validation UAR", false, &|epoch| epoch.valid_uar)];
             if !uar[0].points.is_empty() {
-                let epochs = Axes { percent: false, ..axes(&uar, "validation UAR", false) };
-                let picture = chart::lines(&epochs, &uar)?;
-                self.panel(&format!("{} · validation UAR", study.scored.name), &picture);
+                let picture = chart::lines(&axes(&uar, "validation UAR", false), &uar)?;
+                self.panel(&format!("{whose} · validation UAR"), &picture);
             }
         }
         self.add(format_args!("</div></section>"));

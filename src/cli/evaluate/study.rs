@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use clap::ValueEnum as _;
 use undertone::{
     corpus::Condition,
-    evaluate::{Baseline, Measured, Options, Outcome, Setting, Subject, Window},
+    evaluate::{Baseline, Measured, Options, Outcome, Setting, Subject, Window, fold_dir},
 };
 
 use super::{Epoch, Scored};
@@ -26,8 +26,17 @@ pub(super) struct Study {
     pub(super) by_condition: Vec<Outcome>,
     pub(super) by_window: Vec<Outcome>,
     pub(super) by_heard: Vec<Outcome>,
-    /// Empty where the model has none.
-    pub(super) history: Vec<Epoch>,
+    /// Of the model, or of each fold of a cross-validation, as far as they have one.
+    pub(super) histories: Vec<History>,
+}
+
+/// How a training went.
+#[derive(Debug, PartialEq)]
+pub(super) struct History {
+    /// Of a cross-validation, counted from 0.
+    pub(super) fold: Option<usize>,
+    /// At least one.
+    pub(super) epochs: Vec<Epoch>,
 }
 
 /// What to measure of one model, each setting once.
@@ -81,7 +90,7 @@ impl Plan {
         let pick = |places: &[usize]| places.iter().map(|&place| outcomes[place].clone()).collect();
         let (by_condition, by_window, by_heard) = (pick(&self.conditions), pick(&self.windows), pick(&self.heard));
         outcomes.truncate(self.asked);
-        Ok(Study { scored: scored(outcomes, left_out), by_condition, by_window, by_heard, history: history(dir)? })
+        Ok(Study { scored: scored(outcomes, left_out), by_condition, by_window, by_heard, histories: histories(dir)? })
     }
 
     /// Where a setting stands; at the end, if it was not there.
@@ -91,6 +100,18 @@ impl Plan {
             self.settings.len() - 1
         })
     }
+}
+
+fn histories(dir: &Path) -> anyhow::Result<Vec<History>> {
+    let folds = (0..).map(|fold| (Some(fold), fold_dir(dir, fold))).take_while(|(_, dir)| dir.is_dir());
+    let mut histories = Vec::new();
+    for (fold, dir) in std::iter::once((None, dir.to_owned())).chain(folds) {
+        let epochs = history(&dir)?;
+        if !epochs.is_empty() {
+            histories.push(History { fold, epochs });
+        }
+    }
+    Ok(histories)
 }
 
 fn history(dir: &Path) -> anyhow::Result<Vec<Epoch>> {

@@ -131,7 +131,7 @@ pub struct Report {
 /// # Errors
 /// Data that cannot be read, an actor on both sides, a disk that cannot be written, and `stop`.
 pub fn run(options: &Options, stop: &AtomicBool, tell: &(dyn Fn(Event<'_>) + Sync)) -> anyhow::Result<Report> {
-    fs::create_dir_all(&options.out).with_context(|| format!("cannot make the folder {}", options.out.display()))?;
+    super::prepare(&options.out)?;
     let corpus = Corpus::open(&options.data)?;
     let split = split(&corpus.actors(), options.train_actors.as_deref(), options.valid_actors.as_deref())?;
     let music = options.music.as_deref().map(sources::folders).transpose()?.unwrap_or_default();

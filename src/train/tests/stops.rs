@@ -64,3 +64,13 @@ fn in_validation_and_while_it_is_scored_which_another_run_makes_good() {
     let (trained, epochs) = train(&Options { resume: true, ..options });
     assert!(epochs.is_empty() && Manifest::load(&trained.dir).is_ok());
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_folder_that_takes_no_files_is_told_before_anything_is_read() {
+    // There, but nobody writes into it, root included.
+    let told = |error: anyhow::Error| format!("{error:#}");
+    let nowhere = Options { data: "absent".into(), ..options(&recordings(), Path::new("/proc/self"), 1) };
+    let error = told(run(&nowhere, &AtomicBool::new(false), &|_| {}).unwrap_err());
+    assert!(error.starts_with("cannot write in the folder /proc/self"), "{error}");
+}
