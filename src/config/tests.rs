@@ -94,6 +94,10 @@ fn what_is_out_of_range_is_named_with_its_range() {
         ("[journal]\nbuffer = 1", "journal.buffer is 1"),
         ("[journal.time_to_live]\nalert = '1s'", "journal.time_to_live.alert is 1s"),
         ("[webhook]\nurls = ['http://127.0.0.1:1/']", "UNDERTONE_WEBHOOK__SECRET"),
+        (
+            "[journal]\nengine = 'none'\n[webhook]\nurls = ['http://127.0.0.1:1/']\nsecret = 'at least sixteen characters'",
+            "webhook.urls needs a journal",
+        ),
         ("[log]\nfilter = 'undertone=loud'", "log.filter"),
         ("[log]\nfilter = 'loud'", "\"loud\" is no level"),
     ];

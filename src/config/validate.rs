@@ -91,6 +91,12 @@ pub enum Invalid {
     /// The section `journal`.
     #[error(transparent)]
     Journal(#[from] journal::Invalid),
+    /// Webhooks without a journal.
+    #[error(
+        "webhook.urls needs a journal, in which a change that waits for its receiver is looked up before it is posted again, should it have \
+         been deleted meanwhile; set journal.engine to \"sqlite\" or \"jetstream\""
+    )]
+    WebhookUnkept,
     /// The section `webhook`.
     #[error(transparent)]
     Webhook(#[from] webhook::Invalid),
@@ -117,6 +123,9 @@ impl Config {
             return Err(Invalid::AttestationNotKept { mode: self.policy.mode });
         }
         self.webhook.validate(self.allow_insecure)?;
+        if !self.webhook.urls.is_empty() && self.journal.engine == EngineKind::None {
+            return Err(Invalid::WebhookUnkept);
+        }
         self.validate_counts()?;
         self.validate_telemetry()?;
         self.validate_durations()?;

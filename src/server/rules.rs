@@ -55,13 +55,18 @@ pub(super) struct Ruleset {
     path: Option<PathBuf>,
     /// SHA-256 of the file's bytes, hexadecimal.
     pub(super) sha256: String,
+    /// What one of the shipped ones names that no model in service knows.
+    unknown: Option<UnknownEmotion>,
 }
 
 /// The rules of the configuration, for these models; the shipped ones where it names no file.
 pub(super) async fn read(alerts: &config::Alerts, models: &Registry) -> Result<Ruleset, Error> {
+    let labels = || models.models().iter().flat_map(|model| model.manifest.labels.iter().map(String::as_str));
     let Some(path) = alerts.rules.clone() else {
-        let sha256 = sha256_hex(Rules::shipped_text().as_bytes());
-        return Ok(Ruleset { rules: Rules::shipped(), path: None, sha256 });
+        let (rules, sha256) = (Rules::shipped(), sha256_hex(Rules::shipped_text().as_bytes()));
+        // Nobody wrote them for these models.
+        let unknown = rules.check_emotions(labels()).err();
+        return Ok(Ruleset { rules, path: None, sha256, unknown });
     };
     let text = match tokio::fs::read_to_string(&path).await {
         Ok(text) => text,
@@ -71,16 +76,15 @@ pub(super) async fn read(alerts: &config::Alerts, models: &Registry) -> Result<R
         Ok(rules) => rules,
         Err(source) => return Err(Error::Invalid { path, source }),
     };
-    let labels = models.models().iter().flat_map(|model| model.manifest.labels.iter().map(String::as_str));
-    match rules.check_emotions(labels) {
-        Ok(()) => Ok(Ruleset { rules, path: Some(path), sha256: sha256_hex(text.as_bytes()) }),
+    match rules.check_emotions(labels()) {
+        Ok(()) => Ok(Ruleset { rules, path: Some(path), sha256: sha256_hex(text.as_bytes()), unknown: None }),
         Err(source) => Err(Error::Emotion { path, source }),
     }
 }
 
 impl Ruleset {
-    /// What is to be known of rules that are valid, a line each: that there are none, or that one is for roles alone which this policy keeps
-    /// from being analysed.
+    /// What is to be known of rules that are valid, a line each: that there are none, that a shipped one is of an emotion which no model knows,
+    /// or that one is for roles alone which this policy keeps from being analysed.
     pub(super) fn warnings(&self, policy: &Policy) -> Vec<String> {
         let rules = &self.rules.rules;
         let none = self
@@ -96,7 +100,10 @@ impl Ruleset {
                 rule.name, policy.mode
             )
         });
-        none.into_iter().chain(unheard).collect()
+        let unknown = self.unknown.as_ref().map(|unknown| {
+            format!("of the shipped rules, {unknown}: it will never fire; name rules of your own in alerts.rules")
+        });
+        none.into_iter().chain(unknown).chain(unheard).collect()
     }
 
     /// What they are, for the journal: each rule with its version, and the hash of the file, since a version may be left as it is.

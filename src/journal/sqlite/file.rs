@@ -15,7 +15,7 @@ use super::Error;
 const MEMORY: &str = ":memory:";
 
 /// How long a connection waits for another: only in memory, and at checkpoints, does one wait at all.
-const BUSY: Duration = Duration::from_secs(10);
+pub(super) const BUSY: Duration = Duration::from_secs(10);
 
 /// The journal's place, locked while this is held.
 pub(super) struct Place {

@@ -143,6 +143,22 @@ async fn what_is_purged_is_nowhere_in_the_files() {
 }
 
 #[tokio::test]
+async fn what_is_purged_while_somebody_reads_is_gone_with_the_next_write() {
+    let folder = Folder::new();
+    let journal = folder.open().await.unwrap();
+    journal.append(vec![begun("gone", "tag-of-gone")]).await.unwrap();
+    let reader = Connection::open(folder.path()).unwrap();
+    reader.execute_batch("BEGIN; SELECT count(*) FROM entry").unwrap();
+    assert_eq!(journal.purge(Scope::Call("gone".to_owned()), deleted("gone")).await, Ok(1));
+    journal.append(vec![begun("kept", "while-he-reads")]).await.unwrap();
+    assert!(holds(&folder.bytes(), "tag-of-gone"), "the reader still sees it");
+    drop(reader);
+    journal.append(vec![begun("kept", "afterwards")]).await.unwrap();
+    assert!(!holds(&folder.bytes(), "tag-of-gone"));
+    assert_eq!(journal.call("kept").await.unwrap().len(), 2);
+}
+
+#[tokio::test]
 async fn a_sequence_is_never_given_twice_and_audit_entries_stay() {
     let folder = Folder::new();
     let journal = folder.open().await.unwrap();

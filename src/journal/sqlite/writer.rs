@@ -1,10 +1,13 @@
 //! The thread that writes.
 
+use std::time::Duration;
+
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
     Draft, Error, Kind, Scope,
+    file::BUSY,
     read::{first, signed},
     storage,
 };
@@ -12,6 +15,9 @@ use crate::journal::{Entry, Record, tail::Tail, written::to_millis};
 
 /// Entries of one transaction at most: enough to make the wait for the disk small beside them.
 const BATCH: usize = 1024;
+
+/// As long do readers have to finish before the write-ahead log is emptied: a page of entries takes them milliseconds.
+const READERS: Duration = Duration::from_millis(100);
 
 /// Pages given back to the disk after a deletion, 16 MiB, so that it takes milliseconds.
 const VACUUM: &str = "PRAGMA incremental_vacuum(4096)";
@@ -39,8 +45,11 @@ type Append = (Vec<Draft>, oneshot::Sender<Result<Vec<u64>, Error>>);
 
 /// Writes until nobody hands in any more.
 pub(super) fn run(mut connection: Connection, mut jobs: mpsc::Receiver<Job>, node: &str, tail: &Tail) {
+    // Something that was deleted is still in the write-ahead log.
+    let mut leftover = false;
     let mut next = None;
     while let Some(job) = next.take().or_else(|| jobs.blocking_recv()) {
+        leftover = leftover && !forget(&connection);
         match job {
             Job::Append(drafts, answer) => {
                 let mut appends = vec![(drafts, answer)];
@@ -49,11 +58,14 @@ pub(super) fn run(mut connection: Connection, mut jobs: mpsc::Receiver<Job>, nod
             }
             Job::Purge(scope, audit, answer) => {
                 let purged = purge(&mut connection, &scope, *audit, node, tail).map_err(storage);
+                leftover |= purged.is_ok() && !forget(&connection);
                 // Who asked may have gone; it was done all the same.
                 let _ = answer.send(purged);
             }
             Job::Expire { kind, before, limit, answer } => {
-                let _ = answer.send(expire(&mut connection, kind, before, limit).map_err(storage));
+                let expired = expire(&mut connection, kind, before, limit).map_err(storage);
+                leftover |= expired.as_ref().is_ok_and(|deleted| *deleted > 0) && !forget(&connection);
+                let _ = answer.send(expired);
             }
             Job::Mark { name, sequence, answer } => {
                 let _ = answer.send(mark(&connection, &name, sequence).map_err(storage));
@@ -61,8 +73,10 @@ pub(super) fn run(mut connection: Connection, mut jobs: mpsc::Receiver<Job>, nod
         }
     }
     // Nothing must stand in the write-ahead log alone for longer than it has to; what cannot be copied now is at the next start.
-    if let Err(error) = checkpoint(&connection) {
-        tracing::warn!(%error, "the journal's write-ahead log could not be emptied");
+    match checkpoint(&connection) {
+        Ok(true) => {}
+        Ok(false) => tracing::warn!("the journal's write-ahead log could not be emptied: somebody reads the file"),
+        Err(error) => tracing::warn!(%error, "the journal's write-ahead log could not be emptied"),
     }
 }
 
@@ -163,19 +177,14 @@ fn purge(
     if appended.new {
         tail.tell(Entry { sequence: appended.sequence, node: node.to_owned(), draft: audit });
     }
-    forget(connection);
     Ok(deleted)
 }
 
 fn expire(connection: &mut Connection, kind: Kind, before: u64, limit: usize) -> rusqlite::Result<usize> {
-    let deleted = connection.execute(
+    connection.execute(
         "DELETE FROM entry WHERE sequence IN (SELECT sequence FROM entry WHERE kind = ? AND at_ms < ? LIMIT ?)",
         params![kind.as_str(), signed(before), limit as i64],
-    )?;
-    if deleted > 0 {
-        forget(connection);
-    }
-    Ok(deleted)
+    )
 }
 
 fn mark(connection: &Connection, name: &str, sequence: u64) -> rusqlite::Result<()> {
@@ -185,15 +194,21 @@ fn mark(connection: &Connection, name: &str, sequence: u64) -> rusqlite::Result<
     put.execute(params![name, signed(sequence)]).map(drop)
 }
 
-/// Gives room back, and sees that what was deleted does not stay in the write-ahead log. It is deleted already: a reader that is in
-/// the way only puts this off to the next time.
-fn forget(connection: &Connection) {
+/// Gives room back, and sees that what was deleted does not stay in the write-ahead log; whether it is gone from there. It is deleted
+/// already: who reads the file just then, a backup, say, only puts this off to the next job.
+fn forget(connection: &Connection) -> bool {
     let vacuumed = connection.prepare(VACUUM).and_then(|mut vacuum| vacuum.query([])?.next().map(drop));
-    if let Err(error) = vacuumed.and_then(|()| checkpoint(connection)) {
+    vacuumed.and_then(|()| checkpoint(connection)).unwrap_or_else(|error| {
         tracing::debug!(%error, "the journal's write-ahead log could not be emptied");
-    }
+        false
+    })
 }
 
-fn checkpoint(connection: &Connection) -> rusqlite::Result<()> {
-    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+/// Copies the write-ahead log into the file and empties it; whether nobody was in the way.
+fn checkpoint(connection: &Connection) -> rusqlite::Result<bool> {
+    // Calls wait for no reader, however long he reads.
+    connection.busy_timeout(READERS)?;
+    let emptied = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| Ok(row.get::<_, i64>(0)? == 0));
+    connection.busy_timeout(BUSY)?;
+    emptied
 }

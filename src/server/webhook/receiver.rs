@@ -76,7 +76,7 @@ impl Receiver {
     async fn attempt(&self, due: Due) -> Answer {
         let Due { entry, again } = due;
         let age = entry.draft.at.elapsed().unwrap_or_default();
-        if (again || age > FRESH) && self.journal.keeps() {
+        if again || age > FRESH {
             let query = Query { until: Some(entry.sequence), ..self.alerts(entry.sequence - 1, 1) };
             match self.journal.read(query).await {
                 Ok(Page { entries, .. }) if entries.is_empty() => return Answer::Purged,

@@ -4,7 +4,7 @@ use std::{fs, time::Duration};
 
 use undertone::{
     journal::{Audit, Entry, Kind, Query, Record},
-    model::manifest::sha256_hex,
+    model::manifest::{Manifest, sha256_hex},
     server::{
         Reloaded, Trigger,
         proto::{AlertReason, analyze_response::Message as Response},
@@ -116,6 +116,23 @@ async fn a_file_without_rules_is_warned_of_by_its_name_though_the_one_before_had
         let warning = reload(&harness).await.1["warnings"][0].to_string();
         assert!(warning.contains(&format!("{name} holds no [[rule]]")), "{warning}");
     }
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shipped_rule_is_warned_of_whose_emotion_no_model_knows() {
+    let folder = Folder::new();
+    let file = folder.path().join("undertone.toml");
+    fs::write(&file, "").unwrap();
+    let harness = serve_by(&file, &folder).await;
+    assert_eq!(reload(&harness).await.1["warnings"], serde_json::json!([]));
+    let mut manifest = Manifest::load(folder.path()).unwrap();
+    manifest.labels[0] = "cross".to_owned();
+    manifest.save(folder.path()).unwrap();
+    let (_, told) = reload(&harness).await;
+    let warning = told["warnings"][0].as_str().unwrap_or_else(|| panic!("{told}"));
+    let is_named = ["\"anger\"", "\"angry\"", "cross", "never fire"].iter().all(|part| warning.contains(part));
+    assert!(is_named, "{warning}");
     harness.stop().await;
 }
 
