@@ -26,7 +26,7 @@ use self::{
     elsewhere::Elsewhere,
     queue::{Purge, Queue},
 };
-use super::{Draft, Error, Journal, Kind, Query, Scope};
+use super::{Draft, Journal, Kind, Query, Scope};
 
 mod elsewhere;
 mod feeder;
@@ -69,8 +69,9 @@ impl Feed {
     }
 
     /// Deletes what the scope holds, be it kept or still waiting, and has `audit` appended. It is tried until it is done, whether or not
-    /// anybody waits for the answer, which is how many kept entries that were; [`Error::Closed`] where the server ends before. Drafts recorded afterwards stay.
-    pub fn forget(&self, scope: Scope, audit: Draft) -> oneshot::Receiver<Result<u64, Error>> {
+    /// anybody waits for the answer, which is how many kept entries that were; there is none where the server ends before. Drafts recorded
+    /// afterwards stay.
+    pub fn forget(&self, scope: Scope, audit: Draft) -> oneshot::Receiver<u64> {
         self.hand_in(scope, audit, None)
     }
 
@@ -86,12 +87,7 @@ impl Feed {
         &self.journal
     }
 
-    fn hand_in(
-        &self,
-        scope: Scope,
-        audit: Draft,
-        elsewhere: Option<Elsewhere>,
-    ) -> oneshot::Receiver<Result<u64, Error>> {
+    fn hand_in(&self, scope: Scope, audit: Draft, elsewhere: Option<Elsewhere>) -> oneshot::Receiver<u64> {
         let (answer, answered) = oneshot::channel();
         self.shared.queue.ask(|ticket| Purge { ticket, scope, audit, answer, elsewhere });
         answered

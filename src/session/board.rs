@@ -16,7 +16,6 @@ use crate::{
         alert::{Attribution, Severity, Snooze, State},
     },
     features::NotScored,
-    journal,
 };
 
 /// Commands that may wait for one call; who commands waits at more.
@@ -67,7 +66,7 @@ pub struct OpenAlert {
 }
 
 /// How many entries of the journal were deleted, once they are.
-pub(super) type Purged = oneshot::Receiver<Result<u64, journal::Error>>;
+pub(super) type Purged = oneshot::Receiver<u64>;
 
 /// What a live call is told from outside.
 pub(super) enum Command {

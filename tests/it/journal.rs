@@ -266,7 +266,7 @@ pub(crate) async fn feeds(options: &Options) {
     feed.record(began("goes", "afterwards", None));
     let closing = tokio_util::sync::CancellationToken::new();
     let feeding = tokio::spawn(feeder.run(closing.clone()));
-    within("the purge", feed.forget(Scope::Call("other".to_owned()), call_deleted("other"))).await.unwrap().unwrap();
+    within("the purge", feed.forget(Scope::Call("other".to_owned()), call_deleted("other"))).await.unwrap();
     closing.cancel();
     within("the feeder", feeding).await.unwrap();
     let entries = journal.read_all(Query { after: first, ..Query::default() }).await.unwrap();

@@ -119,7 +119,7 @@ impl Feeder {
         let entries = purged?;
         if let Some(purge) = self.queue().lock().purges.pop_front() {
             // Who asked may have gone.
-            let _ = purge.answer.send(Ok(entries));
+            let _ = purge.answer.send(entries);
         }
         Ok(())
     }

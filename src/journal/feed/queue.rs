@@ -8,7 +8,7 @@ use std::{
 use tokio::sync::{Notify, oneshot};
 
 use super::elsewhere::Elsewhere;
-use crate::journal::{Draft, Error, Scope};
+use crate::journal::{Draft, Scope};
 
 /// Shared by those who record and the one who appends.
 pub(super) struct Queue {
@@ -37,7 +37,8 @@ pub(super) struct Purge {
     pub(super) ticket: u64,
     pub(super) scope: Scope,
     pub(super) audit: Draft,
-    pub(super) answer: oneshot::Sender<Result<u64, Error>>,
+    /// Told how many kept entries it deleted.
+    pub(super) answer: oneshot::Sender<u64>,
     /// Where another server did it.
     pub(super) elsewhere: Option<Elsewhere>,
 }

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::{
-    journal::{Audit, Engine, Entry, Options, Page, Record, Timeline, record::tests::begun, tail::Tail},
+    journal::{Audit, Engine, Entry, Error, Options, Page, Record, Timeline, record::tests::begun, tail::Tail},
     telemetry::metrics::{JournalMetrics, recorder},
 };
 
@@ -241,7 +241,7 @@ async fn a_purge_that_finds_no_room_does_not_keep_another_from_making_some() {
     let closing = CancellationToken::new();
     let feeding = tokio::spawn(feeder.run(closing.clone()));
     for purged in purges {
-        purged.await.unwrap().unwrap();
+        purged.await.unwrap();
     }
     closing.cancel();
     assert_eq!(feeding.await.unwrap(), 0);

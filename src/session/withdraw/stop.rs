@@ -192,8 +192,8 @@ impl Stopped {
 }
 
 /// What came of a deletion that is tried until it is done.
-pub(super) fn settled(purged: Result<Result<u64, journal::Error>, RecvError>) -> Result<u64, Denied> {
-    Ok(purged.unwrap_or(Err(journal::Error::Closed))?)
+pub(super) fn settled(purged: Result<u64, RecvError>) -> Result<u64, Denied> {
+    purged.map_err(|_| journal::Error::Closed.into())
 }
 
 /// The legs of a call, or the one leg, that live, each with its server.
