@@ -119,6 +119,8 @@ done
 
 # The same call on streams that the server ends every second, at most.
 listen=$grpc
+UNDERTONE_JOURNAL__PATH=$work/another.db
+export UNDERTONE_JOURNAL__PATH
 kill "$server"
 wait "$server" 2>/dev/null || true
 rm "$work/ready"
@@ -129,6 +131,7 @@ for _ in $(seq 1 600); do
     grep -q "another journal now; beginning anew" "$work/anew.log" && break
     sleep 0.1
 done
+grep -q "another journal now; beginning anew" "$work/anew.log" || fail "watch_alerts.py does not begin anew: $(cat "$work/anew" "$work/anew.log")"
 PYTHONPATH=.python timeout 120 "$python" examples/python/stream_call.py src/cli/demo/call.wav --to "$grpc" --speed 20 --json >"$work/aged" ||
     fail "the client did not go on with a call whose stream grew old: status $?"
 for _ in $(seq 1 600); do
