@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Draft, Engine, EngineKind, Entry, Error, Kind, Options, Page, Query, Record, Scope, Subscription, Wire,
-    jetstream::Jetstream, nothing::Nothing, sqlite::Sqlite, tail::Tail,
+    jetstream::Jetstream, nothing::Nothing, sqlite::Sqlite, tail::Tail, writable::Writable,
 };
 use crate::telemetry::metrics::JournalMetrics;
 
@@ -28,31 +28,31 @@ struct Shared {
     engine: Box<dyn Engine>,
     tail: Tail,
     metrics: JournalMetrics,
-    writable: watch::Sender<bool>,
+    writable: Writable,
     time_to_live: super::TimeToLive,
 }
 
 impl Journal {
     /// Opens the journal, or makes it where there is none.
     pub async fn open(options: &Options, metrics: JournalMetrics) -> Result<Self, Error> {
-        let tail = Tail::new();
+        let (tail, writable) = (Tail::new(), Writable::new(metrics.clone()));
         let node = options.node_name();
         let engine: Box<dyn Engine> = match options.engine {
-            EngineKind::None => Box::new(Nothing::new(node.clone(), tail.clone())),
-            EngineKind::Sqlite => Box::new(Sqlite::open(options, node.clone(), tail.clone()).await?),
-            EngineKind::Jetstream => Box::new(Jetstream::open(options, node.clone(), tail.clone()).await?),
+            EngineKind::None => Box::new(Nothing::new(node, tail.clone())),
+            EngineKind::Sqlite => Box::new(Sqlite::open(options, node, tail.clone()).await?),
+            EngineKind::Jetstream => Box::new(Jetstream::open(options, node, tail.clone(), writable.clone()).await?),
         };
-        Ok(Self::of(engine, node, tail, metrics, options))
+        Ok(Self::of(engine, tail, writable, metrics, options))
     }
 
     pub(super) fn of(
         engine: Box<dyn Engine>,
-        node: String,
         tail: Tail,
+        writable: Writable,
         metrics: JournalMetrics,
         options: &Options,
     ) -> Self {
-        let (writable, time_to_live) = (watch::Sender::new(true), options.time_to_live.clone());
+        let (node, time_to_live) = (options.node_name(), options.time_to_live.clone());
         Self { shared: Arc::new(Shared { node, engine, tail, metrics, writable, time_to_live }) }
     }
 
@@ -129,7 +129,14 @@ impl Journal {
         let older = |time| now.checked_sub(time);
         let before = self.shared.time_to_live.by_kind();
         let before = before.into_iter().filter_map(|(kind, time)| Some((kind, older(time)?))).collect();
-        let expired = self.told(self.shared.engine.expire(before).await)?;
+        let expired = match self.shared.engine.expire(before).await {
+            // Nothing was written.
+            Ok(0) => {
+                self.shared.writable.looked(None);
+                0
+            }
+            expired => self.told(expired)?,
+        };
         self.shared.metrics.expired_total.increment(expired);
         Ok(expired)
     }
@@ -155,7 +162,7 @@ impl Journal {
         &self.shared.node
     }
 
-    /// Whether the last write was done.
+    /// Whether entries can be written, as far as is known (`writable.rs` has the rule).
     pub fn writable(&self) -> watch::Receiver<bool> {
         self.shared.writable.subscribe()
     }
@@ -192,12 +199,14 @@ impl Journal {
     }
 
     /// Counts a failure, and tells whether the journal can be written.
-    fn told<T>(&self, result: Result<T, Error>) -> Result<T, Error> {
-        if let Err(error) = &result {
-            self.shared.metrics.failures_total.increment(error.name());
+    fn told<T>(&self, written: Result<T, Error>) -> Result<T, Error> {
+        match &written {
+            Ok(_) => self.shared.writable.wrote(),
+            Err(error) => {
+                self.shared.metrics.failures_total.increment(error.name());
+                self.shared.writable.failed(error);
+            }
         }
-        self.shared.metrics.writable.set(f64::from(u8::from(result.is_ok())));
-        self.shared.writable.send_if_modified(|told| std::mem::replace(told, result.is_ok()) != result.is_ok());
-        result
+        written
     }
 }

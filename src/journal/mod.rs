@@ -32,6 +32,7 @@ mod sqlite;
 mod subscription;
 mod tail;
 mod wire;
+mod writable;
 mod written;
 
 use std::{path::PathBuf, time::SystemTime};

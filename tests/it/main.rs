@@ -33,6 +33,7 @@ mod layers;
 mod leak;
 mod models;
 mod nats;
+mod nats_away;
 mod overload;
 mod people;
 mod providers;

@@ -49,7 +49,7 @@ impl Nats {
         fs::create_dir(&ports).unwrap();
         let mut command = Command::new(program);
         command.arg("--ports_file_dir").arg(&ports).args(["-p", "-1"]);
-        let child = spawn(&mut command, &dir);
+        let child = spawn(with_jetstream(&mut command, &dir));
         let port = port_told_in(&ports);
         Some(Self { dir, port, child })
     }
@@ -57,12 +57,23 @@ impl Nats {
     /// Starts it again, after a kill, on the same port with the same store.
     pub(crate) fn start_again(&mut self) {
         let mut command = Command::new(program().unwrap());
-        self.child = spawn(command.args(["-p", &self.port.to_string()]), &self.dir);
+        self.child = spawn(with_jetstream(command.args(["-p", &self.port.to_string()]), &self.dir));
+    }
+
+    /// The same, without JetStream.
+    pub(crate) fn start_again_without_jetstream(&mut self) {
+        let mut command = Command::new(program().unwrap());
+        self.child = spawn(command.args(["-p", &self.port.to_string()]));
     }
 
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+    }
+
+    /// Sends it a signal by name: `-STOP` makes it hang, `-CONT` go on.
+    pub(crate) fn signal(&self, name: &str) {
+        assert!(Command::new("kill").args([name, &self.child.id().to_string()]).status().unwrap().success());
     }
 
     pub(crate) fn url(&self) -> String {
@@ -82,9 +93,12 @@ impl Drop for Nats {
     }
 }
 
-fn spawn(command: &mut Command, dir: &tempfile::TempDir) -> Child {
-    command.args(["-a", "127.0.0.1", "-js", "-sd"]).arg(dir.path().join("store"));
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+fn with_jetstream<'a>(command: &'a mut Command, dir: &tempfile::TempDir) -> &'a mut Command {
+    command.args(["-js", "-sd"]).arg(dir.path().join("store"))
+}
+
+fn spawn(command: &mut Command) -> Child {
+    command.args(["-a", "127.0.0.1"]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }
 
 /// The port in the file that the server writes when it listens.
@@ -102,6 +116,13 @@ fn port_told_in(folder: &std::path::Path) -> u16 {
         assert!(began.elapsed() < PATIENCE, "nats-server did not start");
         std::thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// Has all of this call deleted.
+pub(crate) async fn purge(journal: &Journal, call_id: &str) -> Result<u64, Error> {
+    let (call_id, actor, reason) = (call_id.to_owned(), "officer".to_owned(), "he asked".to_owned());
+    let audit = Audit::CallDeleted { call_id: call_id.clone(), actor, reason, entries: 0 };
+    journal.purge(Scope::Call(call_id), Draft::new(SystemTime::now(), Record::Audit(audit))).await
 }
 
 async fn refusal(options: &Options) -> Error {

@@ -17,7 +17,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::{
-    journal::{Audit, Engine, Entry, Error, Options, Page, Record, Timeline, record::tests::begun, tail::Tail},
+    journal::{
+        Audit, Engine, Entry, Error, Options, Page, Record, Timeline, record::tests::begun, tail::Tail,
+        writable::Writable,
+    },
     telemetry::metrics::{JournalMetrics, recorder},
 };
 
@@ -87,8 +90,10 @@ impl Engine for Log {
 
 impl Log {
     fn feed(&self, buffer: usize) -> (Feed, Feeder) {
-        let (metrics, options) = (JournalMetrics::new(&recorder()), Options::default());
-        Feed::pair(Journal::of(Box::new(self.clone()), "a".to_owned(), Tail::new(), metrics, &options), buffer)
+        let (metrics, options) =
+            (JournalMetrics::new(&recorder()), Options { node: Some("a".to_owned()), ..Options::default() });
+        let writable = Writable::new(metrics.clone());
+        Feed::pair(Journal::of(Box::new(self.clone()), Tail::new(), writable, metrics, &options), buffer)
     }
 
     fn audits(&self) -> Vec<Draft> {

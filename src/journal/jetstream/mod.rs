@@ -6,13 +6,14 @@
 //! stream that cannot be purged.
 //!
 //! The connection is made again by itself for as long as it takes; what is asked meanwhile fails after [`PATIENCE`] and can be asked
-//! again.
+//! again. That it is lost, or that nobody answers, is noticed without being asked for anything (see [`watch`]).
 
 mod follow;
 mod mark;
 mod read;
 mod stream;
 mod subject;
+mod watch;
 
 use std::{
     sync::Mutex,
@@ -23,10 +24,12 @@ use std::{
 use async_nats::jetstream::{self, context::ContextBuilder, message::PublishMessage};
 use futures_util::{FutureExt as _, TryStreamExt as _, future::BoxFuture};
 use serde::{Deserialize, Serialize};
-use tokio::task::JoinHandle;
+use tokio::{sync::watch::channel, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
-use super::{Draft, Engine, Entry, Error, Kind, Options, Page, Query, Record, Scope, Wire, tail::Tail};
+use super::{
+    Draft, Engine, Entry, Error, Kind, Options, Page, Query, Record, Scope, Wire, tail::Tail, writable::Writable,
+};
 use stream::Failure;
 use subject::Subjects;
 
@@ -42,7 +45,8 @@ pub(super) struct Jetstream {
     link: Link,
     node: String,
     closing: CancellationToken,
-    following: Mutex<Option<JoinHandle<()>>>,
+    /// What follows the stream, and what watches whether it is there.
+    tasks: Mutex<Vec<JoinHandle<()>>>,
 }
 
 /// The stream and the way to it. Cheap to clone.
@@ -76,9 +80,10 @@ struct Stored {
 
 impl Jetstream {
     /// Connects, and makes the stream where there is none.
-    pub(super) async fn open(options: &Options, node: String, tail: Tail) -> Result<Self, Error> {
+    pub(super) async fn open(options: &Options, node: String, tail: Tail, writable: Writable) -> Result<Self, Error> {
         let url = stream::without_secrets(&options.url);
-        let client = stream::connect(options, &node).await.map_err(|problem| unreachable(&url, problem))?;
+        let (connected, is_connected) = channel(true);
+        let client = stream::connect(options, &node, connected).await.map_err(|problem| unreachable(&url, problem))?;
         let context = ContextBuilder::new()
             .timeout(PATIENCE)
             .ack_timeout(PATIENCE)
@@ -93,7 +98,8 @@ impl Jetstream {
         let closing = CancellationToken::new();
         let reached = link.reached().await?;
         let following = tokio::spawn(follow::follow(link.clone(), reached, tail, closing.clone()));
-        Ok(Self { client, link, node, closing, following: Mutex::new(Some(following)) })
+        let watching = tokio::spawn(watch::watch(link.clone(), is_connected, writable, closing.clone()));
+        Ok(Self { client, link, node, closing, tasks: Mutex::new(vec![following, watching]) })
     }
 
     fn link(&self) -> Result<&Link, Error> {
@@ -200,11 +206,13 @@ impl Engine for Jetstream {
     fn close(&self) -> BoxFuture<'_, ()> {
         async {
             self.closing.cancel();
-            let following = self.following.lock().unwrap_or_else(PoisonError::into_inner).take();
-            if let Some(Err(error)) = futures_util::future::OptionFuture::from(following).await
-                && let Ok(panic) = error.try_into_panic()
-            {
-                std::panic::resume_unwind(panic);
+            let tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+            for task in tasks {
+                if let Err(error) = task.await
+                    && let Ok(panic) = error.try_into_panic()
+                {
+                    std::panic::resume_unwind(panic);
+                }
             }
         }
         .boxed()

@@ -3,13 +3,15 @@
 use std::{error::Error as StdError, time::Duration};
 
 use async_nats::{
-    ConnectOptions, ServerAddr,
+    ConnectOptions, Event, ServerAddr,
     jetstream::{
         self, ErrorCode,
         context::GetStreamErrorKind,
         stream::{Config, DiscardPolicy, Source, StorageType, Stream},
     },
 };
+
+use tokio::sync::watch;
 
 use super::{PATIENCE, subject::Subjects};
 use crate::journal::{Error, Options};
@@ -23,6 +25,13 @@ const DESCRIPTION: &str = "journal of Undertone, layout ";
 /// Within this time a message that is published again is known by its id. Longer than a server is commonly out of reach; the ids
 /// take about 100 bytes each of the NATS server's memory.
 const DUPLICATES: Duration = Duration::from_secs(2 * 3600);
+
+/// So long after the server's last word it is asked for one; at the third that does not come the connection is taken to be lost, and another server
+/// of the cluster is tried.
+const PING: Duration = Duration::from_secs(5);
+
+/// The longest wait before a lost connection is tried again.
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
 /// A failure that may mean that there is no room.
 pub(super) trait Failure: StdError + 'static {
@@ -48,15 +57,31 @@ pub(super) trait Failure: StdError + 'static {
 
 impl<T: StdError + 'static> Failure for T {}
 
-/// Connects once; a server that is not there is an error now, and waited for later.
-pub(super) async fn connect(options: &Options, node: &str) -> Result<async_nats::Client, String> {
+/// Connects once; a server that is not there is an error now, and waited for later. `connected` tells whether the connection stands.
+pub(super) async fn connect(
+    options: &Options,
+    node: &str,
+    connected: watch::Sender<bool>,
+) -> Result<async_nats::Client, String> {
     let addresses: Vec<ServerAddr> = options
         .url
         .split(',')
         .map(|address| address.trim().parse())
         .collect::<Result<_, _>>()
         .map_err(|error: std::io::Error| error.to_string())?;
-    let mut connecting = ConnectOptions::new().name(format!("undertone {node}")).connection_timeout(PATIENCE);
+    let mut connecting = ConnectOptions::new()
+        .name(format!("undertone {node}"))
+        .connection_timeout(PATIENCE)
+        .ping_interval(PING)
+        .reconnect_delay_callback(wait)
+        .event_callback(move |event| {
+            match event {
+                Event::Connected => drop(connected.send_replace(true)),
+                Event::Disconnected | Event::Closed => drop(connected.send_replace(false)),
+                _ => {}
+            }
+            std::future::ready(())
+        });
     if let Some(file) = &options.credentials {
         connecting = connecting
             .credentials_file(file)
@@ -64,6 +89,12 @@ pub(super) async fn connect(options: &Options, node: &str) -> Result<async_nats:
             .map_err(|error| format!("journal.credentials {}: {error}", file.display()))?;
     }
     connecting.connect(addresses).await.map_err(|error| chain(&error))
+}
+
+/// How long is waited before the connection is tried so often.
+fn wait(attempts: usize) -> Duration {
+    let doublings = u32::try_from(attempts.saturating_sub(1)).unwrap_or(u32::MAX);
+    Duration::from_millis(10).saturating_mul(2_u32.saturating_pow(doublings)).min(LONGEST_WAIT)
 }
 
 /// The stream of this name, made where there is none.
@@ -187,6 +218,13 @@ mod tests {
             without_secrets("nats://me:pass@a:1, tls://token@b:2,nats://c:3"),
             "nats://a:1,tls://b:2,nats://c:3"
         );
+    }
+
+    #[test]
+    fn a_lost_connection_is_tried_at_once_and_then_every_other_second() {
+        assert_eq!(wait(1), Duration::from_millis(10));
+        assert_eq!(wait(3), Duration::from_millis(40));
+        assert_eq!([wait(9), wait(usize::MAX)], [LONGEST_WAIT; 2]);
     }
 
     #[test]

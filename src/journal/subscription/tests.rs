@@ -14,7 +14,10 @@ use tokio::sync::Semaphore;
 
 use super::*;
 use crate::{
-    journal::{Audit, Draft, Engine, EngineKind, Kind, Options, Record, Scope, record::tests::begun, tail::Tail},
+    journal::{
+        Audit, Draft, Engine, EngineKind, Kind, Options, Record, Scope, record::tests::begun, tail::Tail,
+        writable::Writable,
+    },
     telemetry::metrics::{JournalMetrics, recorder},
 };
 
@@ -33,7 +36,8 @@ fn gated(permits: usize) -> (Journal, Arc<Shared>) {
     let shared =
         Arc::new(Shared { tail: tail.clone(), entries, reads: AtomicUsize::new(0), gate: Semaphore::new(permits) });
     let engine = Box::new(Gated(Arc::clone(&shared)));
-    let journal = Journal::of(engine, "a".to_owned(), tail, JournalMetrics::new(&recorder()), &Options::default());
+    let metrics = JournalMetrics::new(&recorder());
+    let journal = Journal::of(engine, tail, Writable::new(metrics.clone()), metrics, &Options::default());
     (journal, shared)
 }
 
