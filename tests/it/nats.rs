@@ -4,7 +4,10 @@ use std::{
     fs,
     path::PathBuf,
     process::{Child, Command, Stdio},
-    sync::Once,
+    sync::{
+        Once,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant, SystemTime},
 };
 
@@ -350,4 +353,38 @@ async fn who_listens_to_a_stream_that_is_made_anew_hears_it_from_its_first_entry
     assert_eq!(listening.last(), last[0]);
     a.close().await;
     b.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_deleted_while_it_is_read_is_left_out_and_is_no_failure() {
+    let Some(nats) = Nats::start() else { return };
+    let journal = open(&nats.options()).await;
+    journal.append(vec![timeline("kept")]).await.unwrap();
+    for round in 0..60 {
+        journal.append((0..500).map(|_| timeline("c")).collect()).await.unwrap();
+        let gone = AtomicBool::new(false);
+        let read = async {
+            let mut reads = 0;
+            loop {
+                let over = gone.load(Ordering::Acquire);
+                let kept = journal.call("c").await.unwrap_or_else(|error| panic!("round {round}: {error}"));
+                assert!(kept.len() <= 500 && (!over || kept.is_empty()), "{} of them are left", kept.len());
+                assert_eq!(journal.call("kept").await.unwrap().len(), 1);
+                reads += 1;
+                if over {
+                    return reads;
+                }
+            }
+        };
+        let delete = async {
+            for _ in 0..round {
+                tokio::task::yield_now().await;
+            }
+            assert_eq!(purge(&journal, "c").await, Ok(500));
+            gone.store(true, Ordering::Release);
+        };
+        let (reads, ()) = within("reading", async { tokio::join!(read, delete) }).await;
+        assert!(reads >= 2);
+    }
+    journal.close().await;
 }

@@ -43,19 +43,19 @@ impl Link {
     async fn fetch(&self, consumer: &Consumer<pull::Config>, query: &Query, end: u64) -> Result<Page, Error> {
         let limit = query.limit.max(1);
         let mut page = Page { entries: Vec::new(), last: query.after, more: true };
-        let (mut pending, mut empty) = (consumer.cached_info().num_pending, 0);
+        let (mut pending, mut received, mut empty) = (consumer.cached_info().num_pending, 0, 0);
         while pending > 0 && page.last < end && page.entries.len() < limit {
             let wanted = limit - page.entries.len();
             let mut messages = self.told(consumer.fetch().max_messages(wanted).messages().await)?;
-            let before = pending;
+            let before = received;
             // What is delivered says how much is left: nobody waits for the server to say that a batch is over, which it may never do
             // where entries are appended meanwhile.
             while pending > 0 {
                 let Ok(Some(message)) = tokio::time::timeout(BATCH_OVER, messages.next()).await else { break };
                 let message = message.map_err(|error| unreachable(&self.url, chain(&*error)))?;
                 let info = message.info().map_err(|error| unreachable(&self.url, chain(&*error)))?;
-                let (sequence, left) = (info.stream_sequence, info.pending);
-                pending = left;
+                let sequence = info.stream_sequence;
+                (pending, received) = (info.pending, info.consumer_sequence);
                 if sequence > end {
                     pending = 0;
                     break;
@@ -64,8 +64,17 @@ impl Link {
                 let entry = self.entry(&message, sequence);
                 page.entries.extend(entry.filter(|entry| query.takes(&entry.draft)));
             }
-            empty = if pending == before { empty + 1 } else { 0 };
-            if empty > BATCHES_EMPTY {
+            if received > before {
+                empty = 0;
+                continue;
+            }
+            // What was pending may have been purged since; what is on its way still comes.
+            let now = self.told(consumer.get_info().await)?;
+            if now.delivered.consumer_sequence <= received {
+                pending = now.num_pending;
+            }
+            empty += 1;
+            if pending > 0 && empty > BATCHES_EMPTY {
                 return Err(unreachable(&self.url, "it did not deliver what it has".to_owned()));
             }
         }
