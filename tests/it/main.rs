@@ -40,6 +40,7 @@ mod providers;
 mod recordings;
 mod reflection;
 mod refusals;
+mod relay;
 mod reload;
 mod reset;
 mod resume;

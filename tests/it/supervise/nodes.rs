@@ -74,14 +74,14 @@ fn strings(texts: &[&str]) -> Vec<String> {
 
 /// What a supervisor has seen.
 #[derive(Default)]
-struct Seen {
+pub(super) struct Seen {
     last: i64,
-    changes: Vec<(String, AlertState)>,
+    pub(super) changes: Vec<(String, AlertState)>,
     revisions: BTreeSet<(String, i32)>,
 }
 
 impl Seen {
-    async fn until(&mut self, watcher: &mut Watcher, call_id: &str, state: AlertState) -> pb::Alert {
+    pub(super) async fn until(&mut self, watcher: &mut Watcher, call_id: &str, state: AlertState) -> pb::Alert {
         loop {
             let (sequence, alert) = watcher.alert().await;
             assert!(sequence > self.last, "{sequence} after {}", self.last);

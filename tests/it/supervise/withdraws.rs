@@ -15,6 +15,7 @@ use undertone::{
     },
 };
 
+mod cut_off;
 mod undone;
 mod waiting;
 
