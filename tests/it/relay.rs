@@ -1,47 +1,53 @@
-//! A way to a server that a test can cut and mend.
+//! A way to a server that a test can cut, block and mend.
 
 use std::net::SocketAddr;
 
 use tokio::{
-    io::copy_bidirectional,
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
     sync::watch,
     task::JoinHandle,
 };
 
-/// Passes everything on while it stands. While it is cut nobody gets through, and who had was cut off.
+/// Passes everything on while it is open.
 pub(crate) struct Relay {
     address: SocketAddr,
-    stands: watch::Sender<bool>,
+    way: watch::Sender<Way>,
     listening: JoinHandle<()>,
+}
+
+/// How it stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    Open,
+    /// Nothing comes through, and no connection ends; what waits comes once it is open again.
+    Blocked,
+    /// Nobody gets through, and who had was cut off.
+    Cut,
 }
 
 impl Relay {
     pub(crate) async fn to(server: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (stands, is_standing) = watch::channel(true);
+        let (way, is) = watch::channel(Way::Open);
         let listening = tokio::spawn(async move {
             loop {
                 let (client, _) = listener.accept().await.unwrap();
-                if *is_standing.borrow() {
-                    tokio::spawn(pass(client, server, is_standing.clone()));
+                if *is.borrow() != Way::Cut {
+                    tokio::spawn(pass(client, server, is.clone()));
                 }
             }
         });
-        Self { address, stands, listening }
+        Self { address, way, listening }
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    pub(crate) fn cut(&self) {
-        self.stands.send_replace(false);
-    }
-
-    pub(crate) fn mend(&self) {
-        self.stands.send_replace(true);
+    pub(crate) fn becomes(&self, way: Way) {
+        self.way.send_replace(way);
     }
 }
 
@@ -51,11 +57,23 @@ impl Drop for Relay {
     }
 }
 
-async fn pass(mut client: TcpStream, server: SocketAddr, mut stands: watch::Receiver<bool>) {
+async fn pass(mut client: TcpStream, server: SocketAddr, mut way: watch::Receiver<Way>) {
     let Ok(mut server) = TcpStream::connect(server).await else { return };
+    let (up, down) = (way.clone(), way.clone());
+    let ((from_client, to_client), (from_server, to_server)) = (client.split(), server.split());
     tokio::select! {
-        // A connection that breaks is no error of the relay's.
-        _ = copy_bidirectional(&mut client, &mut server) => {}
-        _ = stands.wait_for(|stands| !stands) => {}
+        () = copy(from_client, to_server, up) => {}
+        () = copy(from_server, to_client, down) => {}
+        _ = way.wait_for(|way| *way == Way::Cut) => {}
+    }
+}
+
+/// Passes one direction on while the way is open, until either side ends.
+async fn copy(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, mut way: watch::Receiver<Way>) {
+    let mut buffer = vec![0; 1 << 16];
+    while let Ok(read @ 1..) = from.read(&mut buffer).await {
+        if way.wait_for(|way| *way == Way::Open).await.is_err() || to.write_all(&buffer[..read]).await.is_err() {
+            return;
+        }
     }
 }

@@ -4,7 +4,7 @@ use undertone::server::proto::{AlertState, analyze_response::Message as Response
 
 use super::*;
 use crate::{
-    relay::Relay,
+    relay::{Relay, Way},
     supervise::{Watcher, from, nodes::Seen},
 };
 
@@ -36,6 +36,15 @@ async fn alert(call: &mut Call) -> pb::Alert {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_is_cut_off_goes_on_and_once_it_is_back_all_is_told_and_done() {
+    goes_on(Way::Cut).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_whom_nothing_reaches_goes_on_and_once_it_is_back_all_is_told_and_done() {
+    goes_on(Way::Blocked).await;
+}
+
+async fn goes_on(while_it_is: Way) {
     let Some(nats) = Nats::start() else { return };
     let (a, relay) = behind_a_relay(&nats).await;
     let b = on(&nats, "b").await.alarms();
@@ -46,7 +55,7 @@ async fn a_server_that_is_cut_off_goes_on_and_once_it_is_back_all_is_told_and_do
     seen.until(&mut watcher, "withdrawn", AlertState::Firing).await;
     eventually!(live(&mut on_b).await, 2);
 
-    relay.cut();
+    relay.becomes(while_it_is);
     eventually!(a.get("/readyz").0, 503);
     assert_eq!(a.metric("undertone_journal_writable "), "0");
     calm.speak(&voice(6.0)).await;
@@ -63,7 +72,7 @@ async fn a_server_that_is_cut_off_goes_on_and_once_it_is_back_all_is_told_and_do
     assert_eq!((a.get("/readyz").0, b.get("/readyz").0), (503, 200));
     assert_eq!(b.metric("undertone_journal_writable "), "1");
 
-    relay.mend();
+    relay.becomes(Way::Open);
     eventually!(a.hears("withdrawn"), false);
     eventually!(a.get("/readyz").0, 200);
     assert_eq!(a.metric("undertone_journal_writable "), "1");
@@ -96,13 +105,13 @@ async fn a_server_that_was_cut_off_for_long_is_heard_of_again() {
     let mut call = heard(&a, customer("c")).await;
     let fired = seen.until(&mut watcher, "c", AlertState::Firing).await;
     eventually!(live(&mut on_b).await, 1);
-    relay.cut();
+    relay.becomes(Way::Cut);
     let over = seen.until(&mut watcher, "c", AlertState::Resolved).await;
     assert_eq!((&over.alert_id, over.reason()), (&fired.alert_id, pb::AlertReason::CallEnded));
     assert_eq!((live(&mut on_b).await, a.hears("c")), (0, true));
     call.speak(&voice(6.0)).await;
     call.event().await;
-    relay.mend();
+    relay.becomes(Way::Open);
     eventually!(a.get("/readyz").0, 200);
     eventually!(live(&mut on_b).await, 1);
     call.end().await.summaries(EndReason::Completed);
