@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 use async_nats::jetstream::{
     Message,
     consumer::{AckPolicy, Consumer, DeliverPolicy, pull},
+    stream::RawMessageErrorKind,
 };
 use futures_util::StreamExt as _;
 
@@ -68,10 +69,9 @@ impl Link {
                 empty = 0;
                 continue;
             }
-            // What was pending may have been purged since; what is on its way still comes.
-            let now = self.told(consumer.get_info().await)?;
-            if now.delivered.consumer_sequence <= received {
-                pending = now.num_pending;
+            // What was pending may have been purged since.
+            if self.next(consumer, page.last).await?.is_none_or(|next| next > end) {
+                pending = 0;
             }
             empty += 1;
             if pending > 0 && empty > BATCHES_EMPTY {
@@ -83,6 +83,20 @@ impl Link {
             page.last = page.last.max(end);
         }
         Ok(page)
+    }
+
+    /// The first entry after this one that a consumer is to deliver. The stream is asked, since a consumer's own count was seen to be 0 on a busy
+    /// NATS server (2.9.10) that had not delivered what was there.
+    async fn next(&self, consumer: &Consumer<pull::Config>, after: u64) -> Result<Option<u64>, Error> {
+        let info = consumer.cached_info();
+        let filter = if info.config.filter_subject.is_empty() { ">" } else { &info.config.filter_subject };
+        // When it was made it said before which sequence nothing is its own.
+        let from = after.max(info.delivered.stream_sequence) + 1;
+        match self.stream.get_first_raw_message_by_subject(filter, from).await {
+            Ok(message) => Ok(Some(message.sequence)),
+            Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => Ok(None),
+            Err(error) => Err(unreachable(&self.url, chain(&error))),
+        }
     }
 
     /// Before which sequence all that a filter lets through was stored before this time; `None` where that cannot be told.
