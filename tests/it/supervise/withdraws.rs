@@ -21,7 +21,7 @@ mod waiting;
 
 use super::Client;
 use crate::{
-    harness::{Call, Harness, connect, customer, voice, within},
+    harness::{Call, Harness, PATIENCE, connect, customer, voice, within},
     journal::{fill_up, open, timeline},
     nats::Nats,
     startup::Program,
@@ -62,8 +62,16 @@ fn of_subject(call_id: &str, subject: &str) -> AnalyzeConfig {
 }
 
 async fn on(nats: &Nats, node: &str) -> Harness {
-    let options = Options { node: Some(node.to_owned()), ..nats.options() };
-    Harness::with(|config| config.journal = options).await
+    with_journal(Options { node: Some(node.to_owned()), ..nats.options() }).await
+}
+
+/// A server whose calls are not over because nothing is sent while NATS is waited for.
+async fn with_journal(options: Options) -> Harness {
+    Harness::with(|config| {
+        config.journal = options;
+        config.session.idle_timeout = 10 * PATIENCE;
+    })
+    .await
 }
 
 /// A call that has an event.

@@ -20,7 +20,7 @@ impl Harness {
 async fn behind_a_relay(nats: &Nats) -> (Harness, Relay) {
     let relay = Relay::to(nats.address()).await;
     let options = Options { url: format!("nats://{}", relay.address()), ..nats.options() };
-    (Harness::with(|config| config.journal = options).await.alarms(), relay)
+    (with_journal(options).await.alarms(), relay)
 }
 
 /// The alert that is told on the call's own stream.
