@@ -57,10 +57,11 @@ async fn follow_one(link: &Link, reached: &mut Reached, tail: &Tail, lost: &mut 
     let (last, mut there) = (&mut reached.sequence, now.sequence);
     let from = DeliverPolicy::ByStartSequence { start_sequence: *last + 1 };
     let consumer = link.consumer(None, from).await?;
-    if consumer.cached_info().num_pending == 0 {
-        // Nothing, or what was purged.
-        *last = there.max(*last);
-    }
+    // What was purged is not delivered.
+    *last = match link.next(&consumer, *last).await? {
+        Some(next) => next - 1,
+        None => there.max(*last),
+    };
     let messages = consumer.stream().max_messages_per_batch(BATCH).heartbeat(HEARTBEAT).expires(EXPIRES).messages();
     let mut messages = messages.await.map_err(|error| problem(&error))?;
     if std::mem::take(lost) {

@@ -45,7 +45,17 @@ impl Link {
         let limit = query.limit.max(1);
         let mut page = Page { entries: Vec::new(), last: query.after, more: true };
         let (mut pending, mut received, mut empty) = (consumer.cached_info().num_pending, 0, 0);
-        while pending > 0 && page.last < end && page.entries.len() < limit {
+        while page.last < end && page.entries.len() < limit {
+            // What was pending may have been purged since, and what is there may not be counted.
+            if pending == 0 || empty > 0 {
+                pending = u64::from(self.next(consumer, page.last).await?.is_some_and(|next| next <= end));
+            }
+            if pending == 0 {
+                break;
+            }
+            if empty > BATCHES_EMPTY {
+                return Err(unreachable(&self.url, "it did not deliver what it has".to_owned()));
+            }
             let wanted = limit - page.entries.len();
             let mut messages = self.told(consumer.fetch().max_messages(wanted).messages().await)?;
             let before = received;
@@ -65,18 +75,7 @@ impl Link {
                 let entry = self.entry(&message, sequence);
                 page.entries.extend(entry.filter(|entry| query.takes(&entry.draft)));
             }
-            if received > before {
-                empty = 0;
-                continue;
-            }
-            // What was pending may have been purged since.
-            if self.next(consumer, page.last).await?.is_none_or(|next| next > end) {
-                pending = 0;
-            }
-            empty += 1;
-            if pending > 0 && empty > BATCHES_EMPTY {
-                return Err(unreachable(&self.url, "it did not deliver what it has".to_owned()));
-            }
+            empty = if received > before { 0 } else { empty + 1 };
         }
         if pending == 0 || page.last >= end {
             page.more = false;
@@ -87,7 +86,7 @@ impl Link {
 
     /// The first entry after this one that a consumer is to deliver. The stream is asked, since a consumer's own count was seen to be 0 on a busy
     /// NATS server (2.9.10) that had not delivered what was there.
-    async fn next(&self, consumer: &Consumer<pull::Config>, after: u64) -> Result<Option<u64>, Error> {
+    pub(super) async fn next(&self, consumer: &Consumer<pull::Config>, after: u64) -> Result<Option<u64>, Error> {
         let info = consumer.cached_info();
         let filter = if info.config.filter_subject.is_empty() { ">" } else { &info.config.filter_subject };
         // When it was made it said before which sequence nothing is its own.
@@ -108,7 +107,7 @@ impl Link {
         let from = DeliverPolicy::ByStartTime { start_time: since.into() };
         let consumer = self.consumer(Some(filter.to_owned()), from).await?;
         let mut first = Ok(Some(end));
-        if consumer.cached_info().num_pending > 0 {
+        if self.next(&consumer, 0).await?.is_some() {
             let query = Query { limit: 1, ..Query::default() };
             let page = self.fetch(&consumer, &query, u64::MAX).await;
             first = page.map(|page| page.entries.first().map(|entry| entry.sequence));
