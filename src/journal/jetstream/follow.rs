@@ -90,6 +90,12 @@ async fn follow_one(link: &Link, reached: &mut Reached, tail: &Tail, lost: &mut 
             // A message got lost on the way, which another consumer delivers again.
             return Ok(());
         }
+        if info.stream_sequence > *last + 1
+            && link.next(&consumer, *last).await?.is_some_and(|next| next < info.stream_sequence)
+        {
+            // Left out, though it was not purged: a server that had just begun (2.9.10) was seen to do so. Another consumer delivers it.
+            return Ok(());
+        }
         if info.stream_sequence > *last {
             *last = info.stream_sequence;
             if let Some(entry) = link.entry(&message, *last) {
