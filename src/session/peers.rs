@@ -31,9 +31,6 @@ pub(super) const LEASE_BEATS: u32 = 15;
 /// After so long without a whole beat a server is taken for dead: four may be lost.
 const GONE: Duration = Duration::from_secs(5);
 
-/// As many of our own beats come back in that time at least, while NATS is there.
-const GONE_BEATS: u32 = 4;
-
 /// Calls in a message. NATS takes 1 MiB unless configured otherwise; a call with all tags that it may have takes 8 KiB.
 const CALLS: usize = 64;
 
@@ -187,11 +184,6 @@ impl Peers {
         self.leases().is_silent(node)
     }
 
-    /// Whether a server has said nothing for as long as its picture lasts, while we heard ourselves: it has died, or is cut off by itself.
-    pub(super) fn is_gone(&self, node: &str) -> bool {
-        self.leases().beats_since(node) >= GONE_BEATS
-    }
-
     fn leases(&self) -> MutexGuard<'_, Leases> {
         self.leases.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -232,11 +224,8 @@ impl Leases {
     }
 
     fn is_silent(&self, node: &str) -> bool {
-        self.beats_since(node) >= LEASE_BEATS
-    }
-
-    fn beats_since(&self, node: &str) -> u32 {
-        self.own_beats - self.heard.get(node).copied().unwrap_or_default()
+        let since = self.own_beats - self.heard.get(node).copied().unwrap_or_default();
+        since >= LEASE_BEATS
     }
 }
 

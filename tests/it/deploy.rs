@@ -152,8 +152,15 @@ fn documents_link_to_files_that_are_there() {
             if link.starts_with("http") {
                 continue;
             }
+            let (file, heading) = link.split_once('#').unwrap_or((link, ""));
             let folder = Path::new(document).parent().unwrap();
-            assert!(root().join(folder).join(link).exists(), "{document} links to {link}");
+            let file = if file.is_empty() { root().join(document) } else { root().join(folder).join(file) };
+            assert!(file.exists(), "{document} links to {link}");
+            let headings = fs::read_to_string(file).unwrap_or_default();
+            let named = |line: &str| {
+                line.starts_with('#') && line.trim_matches(['#', ' ']).to_lowercase().replace(' ', "-") == heading
+            };
+            assert!(heading.is_empty() || headings.lines().any(named), "{document} links to {link}");
         }
     }
 }

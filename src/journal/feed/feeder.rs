@@ -5,6 +5,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{Shared, queue::Queue};
@@ -24,11 +25,14 @@ pub struct Feeder {
     pub(super) journal: Journal,
     /// The wait after the last failure, while there is one.
     wait: Option<Duration>,
+    /// Whether the journal can be written, as others see it.
+    writable: watch::Receiver<bool>,
 }
 
 impl Feeder {
     pub(super) fn new(shared: Arc<Shared>, journal: Journal) -> Self {
-        Self { shared, journal, wait: None }
+        let writable = journal.writable();
+        Self { shared, journal, wait: None, writable }
     }
 
     /// Appends what is fed until `closing` is cancelled and all is written, or the journal fails then. How many purges were not done.
@@ -42,6 +46,7 @@ impl Feeder {
                 None => Some(FIRST_WAIT),
                 Some(wait) => Some((2 * wait).min(LONGEST_WAIT)),
             };
+            self.writable.mark_unchanged();
             if !done && closing.is_cancelled() {
                 if waiting > 0 {
                     tracing::error!(waiting, "entries are lost: the journal could not be written at shutdown");
@@ -69,14 +74,17 @@ impl Feeder {
     }
 
     /// Waits for something to do; false when there is nothing and nothing more will come.
-    async fn attend(&self, closing: &CancellationToken) -> bool {
+    async fn attend(&mut self, closing: &CancellationToken) -> bool {
+        let queue = &self.shared.queue;
         // What was lost is still to be told where that failed.
-        let idle = self.wait.is_none() && self.queue().is_empty();
+        let idle = self.wait.is_none() && queue.is_empty();
         tokio::select! {
             biased;
-            () = self.queue().asked() => true,
-            () = self.queue().drafted(), if idle => true,
-            () = closing.cancelled() => self.wait.is_some() || !self.queue().close_if_empty(),
+            () = queue.asked() => true,
+            () = queue.drafted(), if idle => true,
+            () = closing.cancelled() => self.wait.is_some() || !queue.close_if_empty(),
+            // It was looked at meanwhile, and is there again.
+            Ok(()) = self.writable.changed(), if self.wait.is_some() => true,
             () = tokio::time::sleep(self.wait.unwrap_or_default()), if !idle => true,
         }
     }

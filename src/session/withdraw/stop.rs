@@ -89,8 +89,9 @@ impl Sessions {
             });
         }
         // What it says of a server that has died needs no answer.
-        let others = live(&kept).into_iter().map(|began| &began.node).filter(|node| view.nodes[1..].contains(node));
-        Ok(others.cloned().collect())
+        let own = self.journal().node();
+        let lives = |node: &&String| *node != own && (view.nodes.contains(node) || !self.shared.peers.is_silent(node));
+        Ok(live(&kept).into_iter().map(|began| &began.node).filter(lives).cloned().collect())
     }
 
     /// All entries that a query takes; `None`, and a line in the log, where they cannot be read until then.
@@ -151,12 +152,12 @@ impl Sessions {
         Ok(deleted)
     }
 
-    /// Those of these servers that may analyse it still: by their own word, or because they can say nothing while NATS is away.
+    /// Those of these servers that may analyse it still: by their own word, or because nothing is heard of them and their lease is not over.
     async fn may_analyse(&self, nodes: &BTreeSet<String>, call_id: &str, leg_id: Option<&str>) -> BTreeSet<String> {
         let view = self.view_now().await;
         let still = analysing(&view, call_id, leg_id, self.journal().node());
-        let is_heard = |node: &String| view.nodes.contains(node) || self.shared.peers.is_gone(node);
-        nodes.iter().filter(|node| still.contains(*node) || !is_heard(node)).cloned().collect()
+        let has_stopped = |node: &String| view.nodes.contains(node) || self.shared.peers.is_silent(node);
+        nodes.iter().filter(|node| still.contains(*node) || !has_stopped(node)).cloned().collect()
     }
 }
 

@@ -56,6 +56,11 @@ async fn goes_on(while_it_is: Way) {
     eventually!(live(&mut on_b).await, 2);
 
     relay.becomes(while_it_is);
+    // It is asked of b, which cannot know what has become of a.
+    let status = within("an answer", on_b.withdraw_consent(withdraw("withdrawn", None))).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable, "{status:?}");
+    assert!(status.message().contains("\"a\"") && status.message().contains("did not answer"), "{status:?}");
+    b.refuses(customer("withdrawn")).await;
     eventually!(a.get("/readyz").0, 503);
     assert_eq!(a.metric("undertone_journal_writable "), "0");
     calm.speak(&voice(6.0)).await;
@@ -63,11 +68,6 @@ async fn goes_on(while_it_is: Way) {
     assert_eq!((fired.call_id.as_str(), fired.state()), ("calm", AlertState::Firing));
     withdrawn.speak(&voice(6.0)).await;
     withdrawn.event().await;
-    // It is asked of b, which cannot know what has become of a.
-    if let Err(status) = within("an answer", on_b.withdraw_consent(withdraw("withdrawn", None))).await {
-        assert_eq!(status.code(), Code::Unavailable, "{status:?}");
-    }
-    b.refuses(customer("withdrawn")).await;
     assert!(a.hears("withdrawn") && a.hears("calm"));
     assert_eq!((a.get("/readyz").0, b.get("/readyz").0), (503, 200));
     assert_eq!(b.metric("undertone_journal_writable "), "1");
