@@ -3,7 +3,7 @@
 //! ```sh
 //! cargo run --example tune-alerts -- calls path/to/crema-d calls/                    # 2 GB of WAV files, and when they are angry
 //! undertone classify calls/*.wav --model models/telephone --scores scores.jsonl      # once a model
-//! cargo run --example tune-alerts -- sweep calls/ scores.jsonl                       # many rules
+//! cargo run --example tune-alerts -- sweep calls/ scores.jsonl other.jsonl           # many rules, by the scores of one model or more
 //! cargo run --example tune-alerts -- rules calls/ scores.jsonl deploy/rules.toml     # one file of rules
 //! ```
 //!
@@ -34,10 +34,10 @@ fn main() -> anyhow::Result<()> {
     let args: Vec<String> = env::args().skip(1).collect();
     match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["calls", corpus, out] => calls(corpus.as_ref(), out.as_ref()),
-        ["sweep", calls, scores] => sweep::sweep(calls.as_ref(), scores.as_ref()),
+        ["sweep", calls, ref scores @ ..] if !scores.is_empty() => sweep::sweep(calls.as_ref(), scores),
         ["rules", calls, scores, rules] => sweep::rules(calls.as_ref(), scores.as_ref(), rules.as_ref()),
         _ => anyhow::bail!(
-            "expected: calls CORPUS OUT, or sweep CALLS SCORES.jsonl, or rules CALLS SCORES.jsonl RULES.toml"
+            "expected: calls CORPUS OUT, or sweep CALLS SCORES.jsonl …, or rules CALLS SCORES.jsonl RULES.toml"
         ),
     }
 }

@@ -1,6 +1,6 @@
 //! What rules would have told of calls whose truth is known.
 
-use std::{fmt, fs, path::Path, sync::Arc};
+use std::{cmp::Reverse, collections::HashMap, fmt, fs, path::Path, sync::Arc};
 
 use anyhow::Context as _;
 use serde::Deserialize;
@@ -47,36 +47,98 @@ struct Told {
 /// What was told of all calls of one side, a row a mix.
 type Table = [Told; MIXES.len()];
 
-/// Tries many rules, and prints the best for voices that were never heard: those that tell enough, with the fewest false alerts.
-pub(crate) fn sweep(calls: &Path, scores: &Path) -> anyhow::Result<()> {
-    let calls = read(calls, scores)?;
-    let mut rows: Vec<(String, Table)> = Vec::new();
-    for half_life in ["1.5", "2.0", "2.5", "3.0", "4.0"] {
-        for min_speech in ["1.0", "2.0", "2.5", "3.0", "3.5", "4.0"] {
-            for enter in
-                ["0.25", "0.275", "0.30", "0.325", "0.35", "0.375", "0.40", "0.45", "0.50", "0.55", "0.60", "0.70"]
-            {
-                for usual in ["–", "30", "60", "90", "120"] {
-                    let counts = if usual == "–" { "" } else { &format!("usual_half_life_seconds = {usual}\n") };
-                    let rule = format!(
-                        "half_life_seconds = {half_life}\nenter = {enter}\nmin_speech_seconds = {min_speech}\n{counts}"
-                    );
-                    let values = format!("{half_life} | {enter} | {min_speech} | {usual}");
-                    rows.push((values, table(&calls, &parse(&rule)?, "valid")));
-                }
-            }
-        }
-    }
-    rows.sort_by_key(|(_, table)| std::cmp::Reverse(score(table)));
+/// A rule that was tried: its values' places in the lists that were tried, as a table's cells, and what it told by the scores of each model.
+struct Tried {
+    places: [usize; 5],
+    cells: String,
+    told: Vec<Table>,
+}
+
+/// Tries many rules, and prints the best for voices that were never heard: those that tell enough, with the fewest false alerts. A rule counts
+/// for as little as the worst of it and its neighbours, one step away in one value, so that it hangs little on these very calls; so
+/// does one that is tried on the scores of several models. Of equals those come first that tell most themselves.
+pub(crate) fn sweep(calls: &Path, scores: &[&str]) -> anyhow::Result<()> {
+    let heard = scores.iter().map(|scores| read(calls, scores.as_ref())).collect::<anyhow::Result<Vec<_>>>()?;
+    let told = |rules: Arc<Rules>| heard.iter().map(|calls| table(calls, &rules, "valid")).collect::<Vec<Table>>();
+    let mut tried: Vec<Tried> = Vec::new();
+    let mut levels = |places, [half_life, enter, min_speech, usual]: [&str; 4]| -> anyhow::Result<()> {
+        let rule = format!("half_life_seconds = {half_life}\nenter = {enter}\nmin_speech_seconds = {min_speech}\n");
+        let told = told(parse(&rule, usual)?);
+        tried
+            .push(Tried { places, cells: format!("{enter} | {half_life} | {min_speech} | – | – | {usual}"), told });
+        Ok(())
+    };
+    each(
+        [
+            &["1.5", "2.0", "2.5", "3.0", "4.0"],
+            &["0.25", "0.275", "0.30", "0.325", "0.35", "0.375", "0.40", "0.45", "0.50", "0.55", "0.60", "0.70"],
+            &["1.0", "2.0", "2.5", "3.0", "3.5", "4.0"],
+            &USUAL,
+        ],
+        |[a, b, c, d], values| levels([0, a, b, c, d], values),
+    )?;
+    let mut sums = |places, [enter, enough, fades, usual]: [&str; 4]| -> anyhow::Result<()> {
+        let rule = format!(
+            "half_life_seconds = 2.0\nenter = {enter}\nleave = 0.2\nmin_excess_seconds = {enough}\n\
+             excess_half_life_seconds = {fades}\n"
+        );
+        let told = told(parse(&rule, usual)?);
+        tried.push(Tried { places, cells: format!("{enter} | – | – | {enough} | {fades} | {usual}"), told });
+        Ok(())
+    };
+    each(
+        [
+            &["0.05", "0.10", "0.125", "0.15", "0.175", "0.20", "0.25", "0.30"],
+            &["1.5", "1.75", "2.0", "2.25", "2.5", "2.75", "3.0"],
+            &["10", "15", "20", "30", "45", "60", "90"],
+            &USUAL,
+        ],
+        |[a, b, c, d], values| sums([1, a, b, c, d], values),
+    )?;
+    let scores: HashMap<[usize; 5], i64> =
+        tried.iter().map(|tried| (tried.places, tried.told.iter().map(score).sum())).collect();
+    tried.sort_by_cached_key(|tried| Reverse((around(tried.places, &scores), scores[&tried.places])));
+    print(&format!("{} rules were tried.\n", tried.len()));
     print(&format!(
-        "| half-life s | enter | speech s | usual s | onsets told | resolved | false alerts an hour: {} |",
+        "| enter | half-life s | speech s | excess s | fades s | usual s | onsets told | resolved | false alerts: {} | most a call |",
         names(", ")
     ));
-    print("|---|---|---|---|---|---|---|");
-    for (rule, table) in rows.iter().take(25) {
-        print(&format!("| {rule} | {} |", brief(table)));
+    print("|---|---|---|---|---|---|---|---|---|---|");
+    for Tried { cells, told, .. } in tried.iter().take(25) {
+        print(&format!("| {cells} | {} |", brief(&sum(told))));
     }
     Ok(())
+}
+
+/// What is usual is averaged with this half-life, seconds; – is not at all.
+const USUAL: [&str; 7] = ["–", "30", "60", "90", "120", "150", "180"];
+
+/// Every choice of one value of each list.
+fn each<'a>(
+    lists: [&[&'a str]; 4],
+    mut visit: impl FnMut([usize; 4], [&'a str; 4]) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let choices = lists.iter().map(|list| list.len()).product();
+    for mut choice in 0..choices {
+        let places = lists.map(|list| {
+            let place = choice % list.len();
+            choice /= list.len();
+            place
+        });
+        visit(places, std::array::from_fn(|at| lists[at][places[at]]))?;
+    }
+    Ok(())
+}
+
+/// The worst score of a rule and its neighbours; at the edge of what was tried that is unknown.
+fn around(places: [usize; 5], scores: &HashMap<[usize; 5], i64>) -> Option<i64> {
+    let steps = (1..places.len()).flat_map(|at| [-1, 1].map(|step| (at, step)));
+    let neighbours = steps.map(|(at, step)| {
+        let mut neighbour = places;
+        neighbour[at] = places[at].checked_add_signed(step)?;
+        scores.get(&neighbour).copied()
+    });
+    neighbours.chain([scores.get(&places).copied()]).min().flatten()
 }
 
 /// What one file of rules would have told, for each side.
@@ -95,8 +157,9 @@ pub(crate) fn rules(calls: &Path, scores: &Path, rules: &Path) -> anyhow::Result
     Ok(())
 }
 
-fn parse(values: &str) -> anyhow::Result<Arc<Rules>> {
-    let text = format!("[[rule]]\nname = \"anger\"\nemotions = [\"angry\"]\n{values}");
+fn parse(values: &str, usual: &str) -> anyhow::Result<Arc<Rules>> {
+    let counts = if usual == "–" { "" } else { &format!("usual_half_life_seconds = {usual}\n") };
+    let text = format!("[[rule]]\nname = \"anger\"\nemotions = [\"angry\"]\n{values}{counts}");
     Ok(Arc::new(Rules::parse(&text)?))
 }
 
@@ -111,10 +174,26 @@ fn score(table: &Table) -> i64 {
         - 2 * i64::from(others)
 }
 
+/// What was told by the scores of all models.
+fn sum(tables: &[Table]) -> Table {
+    std::array::from_fn(|mix| {
+        tables.iter().map(|table| table[mix]).fold(Told::default(), |all, told| Told {
+            calls: all.calls + told.calls,
+            onsets: all.onsets + told.onsets,
+            in_time: all.in_time + told.in_time,
+            resolved: all.resolved + told.resolved,
+            false_alerts: all.false_alerts + told.false_alerts,
+            most_in_a_call: all.most_in_a_call.max(told.most_in_a_call),
+            calls_with_any: all.calls_with_any + told.calls_with_any,
+        })
+    })
+}
+
 fn brief(table: &Table) -> String {
     let [angry, ..] = table;
-    let wrong: Vec<String> = table.iter().map(|told| format!("{:.1}", told.an_hour())).collect();
-    format!("{} of {} | {} | {}", angry.in_time, angry.onsets, angry.resolved, wrong.join(", "))
+    let wrong: Vec<String> = table.iter().map(|told| told.false_alerts.to_string()).collect();
+    let most = table.iter().map(|told| told.most_in_a_call).max().unwrap_or_default();
+    format!("{} of {} | {} | {} | {most}", angry.in_time, angry.onsets, angry.resolved, wrong.join(", "))
 }
 
 /// The mixes, in the order of a table's rows.

@@ -62,14 +62,22 @@ pub struct Rule {
     /// not while an alert is open, cooling down or snoozed. At least five times `half_life_seconds`. Left out: they are counted from 0.
     #[serde(default)]
     pub usual_half_life_seconds: Option<f64>,
-    /// From this level on it may fire.
+    /// From this level on it may fire; with `min_excess_seconds`, from this probability of a window on it adds up.
     pub enter: f64,
-    /// Below this level it calms down; at most `enter`. Default: 0.6 of `enter`.
+    /// Below this level it calms down; at most `enter`, but with `min_excess_seconds`, which does not rise by the level. Default: 0.6 of `enter`.
     #[serde(default)]
     pub leave: Option<f64>,
     /// Speech for which the level must stay at `enter` or above before it fires: at most 3,600, an hour. Default: 1.
     #[serde(default = "defaults::min_speech_seconds")]
     pub min_speech_seconds: f64,
+    /// Adds up instead of waiting for a level that stays: each window's probability above `enter`, times its speech, less what others lack; and fires
+    /// when that comes to so many seconds (certainty for two seconds, at `enter` 0.2, is 1.6), with `min_speech_seconds` and
+    /// `min_windows` since it began. Left out: the level must stay at `enter` or above.
+    #[serde(default)]
+    pub min_excess_seconds: Option<f64>,
+    /// Media time after which what was added up counts half. Default: 20.
+    #[serde(default)]
+    pub excess_half_life_seconds: Option<f64>,
     /// Windows for which it must: 1 to 7,200, an hour at the default stride. Default: 3.
     #[serde(default = "defaults::min_windows")]
     pub min_windows: u32,
@@ -79,7 +87,7 @@ pub struct Rule {
     /// How long after an alert no other is told. Default: 60.
     #[serde(default = "defaults::cool_down_seconds")]
     pub cool_down_seconds: f64,
-    /// An alert that nobody acknowledged is critical when the level is still at `enter` so long after it fired. Default: 30.
+    /// An alert that nobody acknowledged is critical when the level is still at `enter`, and at `leave`, so long after it fired. Default: 30.
     #[serde(default = "defaults::critical_after_seconds")]
     pub critical_after_seconds: f64,
     /// How long after the leg's first sample nothing is told; an hour at most. Default: 5.
@@ -184,6 +192,11 @@ impl Rule {
     pub fn leave(&self) -> f64 {
         // The ratio that the starting values were measured with.
         self.leave.unwrap_or(0.6 * self.enter)
+    }
+
+    /// Media time after which what was added up counts half.
+    pub fn excess_half_life_seconds(&self) -> f64 {
+        self.excess_half_life_seconds.unwrap_or(20.0)
     }
 
     /// Whether it applies to a leg of this role in a call with these tags.

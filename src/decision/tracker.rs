@@ -5,6 +5,7 @@
 //! | INACTIVE | a window at `enter` or above, after grace, cool-down and snooze | PENDING | |
 //! | PENDING | a window below `enter` | INACTIVE | |
 //! | PENDING | enough speech and windows at `enter` or above | FIRING, warning | ROSE |
+//! | INACTIVE, PENDING | by a rule with `min_excess_seconds`, as [`pending`] has it | the same | the same |
 //! | FIRING | a window at `enter` or above, `critical_after_seconds` later | FIRING, critical | LASTED |
 //! | FIRING, SNOOZED | acknowledge | ACKNOWLEDGED | ACKNOWLEDGED |
 //! | FIRING, ACKNOWLEDGED | snooze | SNOOZED | SNOOZED |
@@ -32,8 +33,10 @@ use super::{
     rules::Rule,
     smooth::Average,
 };
+use pending::Pending;
 use run::Run;
 
+mod pending;
 mod run;
 #[cfg(test)]
 mod tests;
@@ -83,7 +86,7 @@ pub(super) struct Tracker {
 #[derive(Debug)]
 enum Phase {
     Inactive,
-    Pending(Run),
+    Pending(Pending),
     Open(Box<Open>),
 }
 
@@ -160,12 +163,16 @@ impl Tracker {
         if self.rule.usual_half_life_seconds.is_some() { self.usual } else { 0.0 }
     }
 
+    /// The probability of the rule's emotions in a window, summed.
+    fn probability(&self, heard: &Heard<'_>) -> f64 {
+        self.emotions.iter().map(|&emotion| f64::from(heard.probabilities[emotion])).sum()
+    }
+
     /// Learns from a window what is usual.
     fn learn(&mut self, heard: &Heard<'_>) {
         let Some(half_life_seconds) = self.rule.usual_half_life_seconds else { return };
         let kept = (-heard.spoken_seconds / half_life_seconds).exp2();
-        let level: f64 = self.emotions.iter().map(|&emotion| f64::from(heard.probabilities[emotion])).sum();
-        self.usual = kept * self.usual + (1.0 - kept) * level;
+        self.usual = kept * self.usual + (1.0 - kept) * self.probability(heard);
     }
 
     /// Takes the next stride in. `number` gives an alert that begins its number.
@@ -180,7 +187,7 @@ impl Tracker {
         match &mut self.phase {
             Phase::Inactive | Phase::Pending(_) => {
                 let heard = heard?;
-                self.rise(beat, heard, level);
+                self.rise(beat, &heard, level);
                 if self.snoozed_until.is_none() && beat.media >= self.not_before {
                     self.learn(&heard);
                 }
@@ -199,7 +206,7 @@ impl Tracker {
                     return self.resolve(Reason::Calmed, beat.end);
                 }
                 let lasts = beat.media.saturating_sub(open.fired) >= seconds(self.rule.critical_after_seconds);
-                let loud = heard.is_some() && excess >= self.rule.enter;
+                let loud = heard.is_some() && excess >= self.rule.enter.max(self.rule.leave());
                 if loud
                     && lasts
                     && open.severity == Severity::Warning
@@ -215,35 +222,32 @@ impl Tracker {
     }
 
     /// Begins, goes on with or ends what is pending.
-    fn rise(&mut self, beat: &Beat<'_>, heard: Heard<'_>, level: f64) {
+    fn rise(&mut self, beat: &Beat<'_>, heard: &Heard<'_>, level: f64) {
+        let before = match std::mem::replace(&mut self.phase, Phase::Inactive) {
+            Phase::Pending(pending) => Some(pending),
+            _ => None,
+        };
         let quiet = self.snoozed_until.is_some()
             || beat.media < self.not_before
             || beat.media < seconds(self.rule.grace_seconds);
-        if quiet || level - self.usual() < self.rule.enter {
-            self.phase = Phase::Inactive;
-            return;
-        }
-        if let Phase::Pending(run) = &mut self.phase {
-            run.add(beat, &heard, level);
-        } else {
-            let mut run = Run::new(beat);
-            run.add(beat, &heard, level);
-            self.phase = Phase::Pending(run);
+        if !quiet {
+            let usual = self.usual();
+            let levels = (level, level - usual, self.probability(heard) - usual);
+            self.phase =
+                Pending::after(before, &self.rule, beat, heard, levels).map_or(Phase::Inactive, Phase::Pending);
         }
     }
 
     /// Fires if what is pending lasts for long enough.
     fn fire(&mut self, beat: &Beat<'_>, number: impl FnOnce() -> u64) -> Option<Alert> {
-        let Phase::Pending(run) = &self.phase else { return None };
-        // Sums of strides may lie a rounding below what they are meant to be.
-        let enough = run.spoken_seconds + 1e-6 >= self.rule.min_speech_seconds && run.windows >= self.rule.min_windows;
-        if !enough {
+        let Phase::Pending(pending) = &self.phase else { return None };
+        if !pending.is_enough(&self.rule) {
             return None;
         }
         self.phase = Phase::Open(Box::new(Open {
             number: number(),
             revision: 0,
-            run: run.clone(),
+            run: pending.run.clone(),
             severity: Severity::Warning,
             acknowledged: false,
             fired_at: beat.end,

@@ -153,13 +153,14 @@ fn check(rule: &Rule) -> Result<(), Fault> {
     probability("enter", rule.enter)?;
     if let Some(leave) = rule.leave {
         probability("leave", leave)?;
-        if leave > rule.enter {
+        if leave > rule.enter && rule.min_excess_seconds.is_none() {
             return Err(fault(
                 "leave",
                 &format!("is {}, expected at most enter, {}", words::number(leave), rule.enter),
             ));
         }
     }
+    check_excess(rule)?;
     if !(1..=MOST_WINDOWS).contains(&rule.min_windows) {
         let problem = format!("is {}, expected 1 to {MOST_WINDOWS}, an hour of windows", rule.min_windows);
         return Err(fault("min_windows", &problem));
@@ -172,6 +173,30 @@ fn check(rule: &Rule) -> Result<(), Fault> {
         ("grace_seconds", rule.grace_seconds, MOST_WAITED_SECONDS),
     ];
     durations.into_iter().try_for_each(|(key, seconds, most)| duration(key, seconds, most))
+}
+
+/// What is added up, where something is, can come to what is needed.
+fn check_excess(rule: &Rule) -> Result<(), Fault> {
+    let Some(enough) = rule.min_excess_seconds else {
+        return match rule.excess_half_life_seconds {
+            Some(_) => {
+                Err(fault("excess_half_life_seconds", "has no meaning without min_excess_seconds: leave it out"))
+            }
+            None => Ok(()),
+        };
+    };
+    let half_life = rule.excess_half_life_seconds();
+    positive("excess_half_life_seconds", half_life)?;
+    positive("min_excess_seconds", enough)?;
+    // Of certainty in unbroken speech, from what is faded as fast as it comes.
+    let most = (1.0 - rule.enter) * half_life / std::f64::consts::LN_2;
+    if enough >= most {
+        let problem = format!(
+            "is {enough}, expected below {most:.1}: with this enter and an excess_half_life_seconds of {half_life} more never adds up"
+        );
+        return Err(fault("min_excess_seconds", &problem));
+    }
+    Ok(())
 }
 
 fn fault(key: &'static str, problem: &str) -> Fault {
@@ -234,6 +259,8 @@ mod tests {
             "{ANGER}min_windows = 7200\nmin_speech_seconds = 3600.0\ngrace_seconds = 3600.0\ncool_down_seconds = 86400.0\n"
         );
         assert!(parse(&slow).is_ok(), "an hour may be waited for");
+        let adds_up = parse(&format!("{ANGER}leave = 0.6\nmin_excess_seconds = 2.0\n")).unwrap();
+        assert_eq!(adds_up.rules[0].excess_half_life_seconds(), 20.0);
     }
 
     #[test]
@@ -260,6 +287,13 @@ mod tests {
                 10,
                 "at least 5 times half_life_seconds, 20:",
             ),
+            (second("emotions = ['sad']\nenter = 0.5\nmin_excess_seconds = 0.0"), 10, "min_excess_seconds: is 0"),
+            (
+                second("emotions = ['sad']\nenter = 0.5\nmin_excess_seconds = 14.5"),
+                10,
+                "min_excess_seconds: is 14.5, expected below 14.4",
+            ),
+            (second("emotions = ['sad']\nenter = 0.5\nexcess_half_life_seconds = 5"), 10, "without min_excess_seconds"),
             (second("emotions = ['sad']\nenter = 0.5\nroles = ['BOSS']"), 10, "BOSS"),
             (second("emotions = ['sad']\nenter = 0.5\nroles = ['BOT']"), 10, "\"BOT\", but a machine voice"),
             (

@@ -1,11 +1,11 @@
-//! What is pending or open rests on: the windows since the level was first high.
+//! What is pending or open rests on: the windows since it began.
 
 use std::time::Duration;
 
 use super::{Beat, Heard, seconds, single};
 use crate::decision::alert::Evidence;
 
-/// Windows since the level was first at `enter`.
+/// Windows since something was pending.
 #[derive(Debug, Clone)]
 pub(super) struct Run {
     start: Duration,

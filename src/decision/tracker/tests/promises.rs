@@ -9,6 +9,8 @@ struct Expected {
     usual: Usual,
     /// Windows and speech at `enter` or above, since the last that was not, or was in the way of grace, cool-down or snooze.
     held: (u32, f64),
+    /// What they have added up to, and when, by a rule that adds up.
+    excess: (f64, Duration),
     open: bool,
     calm_since: Option<Duration>,
     cool_until: Duration,
@@ -18,8 +20,9 @@ struct Expected {
 impl Expected {
     fn new(rule: Arc<Rule>) -> Self {
         let average = Average::new(1, rule.half_life_seconds);
-        let (cool_until, usual) = (Duration::ZERO, Usual::new(&rule));
-        Self { rule, average, usual, held: (0, 0.0), open: false, calm_since: None, cool_until, snoozed_until: None }
+        let (cool_until, usual, excess) = (Duration::ZERO, Usual::new(&rule), (0.0, Duration::ZERO));
+        let held = (0, 0.0);
+        Self { rule, average, usual, held, excess, open: false, calm_since: None, cool_until, snoozed_until: None }
     }
 
     /// Whether an alert must rise, or be resolved, at this beat, and otherwise must not.
@@ -28,7 +31,8 @@ impl Expected {
         if let Some((angry, spoken_seconds)) = heard {
             self.average.add(&[angry], spoken_seconds);
         }
-        let level = self.average.sum_of(&[0]) - self.usual.level;
+        let (usual, held_before) = (self.usual.level, self.held.0 > 0);
+        let level = self.average.sum_of(&[0]) - usual;
         if self.open {
             if level >= self.rule.leave() {
                 self.calm_since = None;
@@ -48,12 +52,21 @@ impl Expected {
             self.usual.learn(angry, spoken_seconds);
         }
         let blocked = quiet || at < seconds(self.rule.grace_seconds);
-        if blocked || level < self.rule.enter {
+        let mut is_high = level >= self.rule.enter;
+        if let Some(enough) = self.rule.min_excess_seconds {
+            let (sum, since) = if held_before { self.excess } else { (0.0, at) };
+            let kept = sum * 0.5_f64.powf((at - since).as_secs_f64() / self.rule.excess_half_life_seconds());
+            self.excess = (kept + (f64::from(angry) - usual - self.rule.enter) * spoken_seconds, at);
+            is_high = self.excess.0 > 0.01 * enough;
+        }
+        if blocked || !is_high {
             self.held = (0, 0.0);
             return None;
         }
         self.held = (self.held.0 + 1, self.held.1 + spoken_seconds);
-        self.open = self.held.0 >= self.rule.min_windows && self.held.1 + 1e-6 >= self.rule.min_speech_seconds;
+        self.open = self.held.0 >= self.rule.min_windows
+            && self.held.1 + 1e-6 >= self.rule.min_speech_seconds
+            && self.rule.min_excess_seconds.is_none_or(|enough| self.excess.0 + 1e-6 >= enough);
         self.open.then_some(Reason::Rose)
     }
 
