@@ -34,6 +34,7 @@ mod leak;
 mod models;
 mod nats;
 mod nats_away;
+mod nats_held_up;
 mod overload;
 mod people;
 mod providers;

@@ -162,8 +162,10 @@ impl Jetstream {
         for (kind, before) in before {
             let filter = link.subjects.filter(Some(kind), None, None, None);
             // Nothing lies before sequence 1, and the server takes 0 and 1 for all of them.
-            let first_kept = link.first_since(&filter, before).await?.filter(|sequence| *sequence > 1);
-            let Some(first_kept) = first_kept else { continue };
+            let first_kept = link.first_since(&filter, before).await?;
+            if first_kept <= 1 {
+                continue;
+            }
             deleted += link.told(link.stream.purge().filter(filter).sequence(first_kept).await)?.purged;
         }
         Ok(deleted)

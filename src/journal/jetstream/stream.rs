@@ -10,7 +10,6 @@ use async_nats::{
         stream::{Config, DiscardPolicy, Source, StorageType, Stream},
     },
 };
-
 use tokio::sync::watch;
 
 use super::{PATIENCE, subject::Subjects};
