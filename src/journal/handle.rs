@@ -132,7 +132,7 @@ impl Journal {
         let expired = match self.shared.engine.expire(before).await {
             // Nothing was written.
             Ok(0) => {
-                self.shared.writable.looked(None);
+                self.shared.writable.expired_nothing();
                 0
             }
             expired => self.told(expired)?,

@@ -82,23 +82,35 @@ async fn a_nats_server_that_comes_back_without_jetstream_is_no_journal() {
     harness.stop().await;
 }
 
-/// It answers who looks, and has no room for a write.
+/// It answers who looks, and has no room for a write that nobody tries again.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_stream_is_not_writable_until_another_server_makes_room_in_it() {
+async fn a_full_stream_is_not_writable_until_there_is_room_in_it() {
     let Some(nats) = Nats::start() else { return };
     let journal = open(&Options { max_bytes: Some(64 * 4096), ..nats.options() }).await;
-    let error = loop {
-        if let Err(error) = journal.append((0..100).map(|_| timeline("c")).collect()).await {
-            break error;
-        }
+    let fill = async || {
+        let error = loop {
+            if let Err(error) = journal.append((0..100).map(|_| timeline("c")).collect()).await {
+                break error;
+            }
+        };
+        assert!(matches!(error, Error::Full { .. }), "{error}");
+        assert!(!*journal.writable().borrow());
     };
-    assert!(matches!(error, Error::Full { .. }), "{error}");
+    fill().await;
     let client = async_nats::connect(nats.url()).await.unwrap();
     let mut looks = client.subscribe("$JS.API.STREAM.INFO.UNDERTONE").await.unwrap();
     for _ in 0..8 {
         within("a look", looks.next()).await.unwrap();
         assert!(!*journal.writable().borrow(), "a full stream is told to be writable");
     }
+    // Its bound is raised.
+    let context = async_nats::jetstream::new(client);
+    let mut config = context.get_stream("UNDERTONE").await.unwrap().cached_info().config.clone();
+    config.max_bytes *= 2;
+    context.update_stream(config).await.unwrap();
+    eventually!(*journal.writable().borrow(), true);
+    // Another server deletes something.
+    fill().await;
     let other = open(&Options { node: Some("b".to_owned()), ..nats.options() }).await;
     purge(&other, "c").await.unwrap();
     eventually!(*journal.writable().borrow(), true);

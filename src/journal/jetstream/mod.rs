@@ -97,6 +97,7 @@ impl Jetstream {
         let link = Link { context, stream, subjects, marks, replicas, url };
         let closing = CancellationToken::new();
         let reached = link.reached().await?;
+        writable.is_looked_at();
         let following = tokio::spawn(follow::follow(link.clone(), reached, tail, closing.clone()));
         let watching = tokio::spawn(watch::watch(link.clone(), is_connected, writable, closing.clone()));
         Ok(Self { client, link, node, closing, tasks: Mutex::new(vec![following, watching]) })

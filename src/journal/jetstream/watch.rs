@@ -13,7 +13,10 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{Link, unreachable};
-use crate::journal::{Error, writable::Writable};
+use crate::journal::{
+    Error,
+    writable::{Seen, Writable},
+};
 
 /// How often the stream is looked at: a request of 100 bytes and an answer of 1 kB.
 const LOOK: Duration = Duration::from_secs(2);
@@ -31,8 +34,8 @@ pub(super) async fn watch(
         let Some(seen) = closing.run_until_cancelled(look(&link, &mut connected)).await else { return };
         let wait = if seen.is_ok() { LOOK } else { AGAIN };
         match seen {
-            Ok(held) => {
-                if writable.looked(Some(held)) {
+            Ok(seen) => {
+                if writable.looked(seen) {
                     tracing::info!("the journal's stream answers again");
                 }
             }
@@ -51,14 +54,18 @@ pub(super) async fn watch(
     }
 }
 
-/// The bytes that the stream holds, once it says so.
-async fn look(link: &Link, connected: &mut watch::Receiver<bool>) -> Result<u64, Error> {
+/// What the stream holds, and may hold, once it says so.
+async fn look(link: &Link, connected: &mut watch::Receiver<bool>) -> Result<Seen, Error> {
     // What is asked of a connection that is lost is not answered before it is made again.
     tokio::select! {
         biased;
         _ = connected.wait_for(|connected| !connected) => {
             Err(unreachable(&link.url, "the connection is lost".to_owned()))
         }
-        info = link.stream.get_info() => Ok(link.told(info)?.state.bytes),
+        info = link.stream.get_info() => {
+            let info = link.told(info)?;
+            // -1: as much as its server does.
+            Ok(Seen { held: info.state.bytes, bound: u64::try_from(info.config.max_bytes).ok() })
+        }
     }
 }
