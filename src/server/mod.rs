@@ -233,8 +233,7 @@ impl Server {
         let version = env!("CARGO_PKG_VERSION").to_owned();
         let (policy, of_rules) = (config.policy.clone(), rules.version());
         let started = Record::Audit(Audit::Started { version, policy, rules: of_rules });
-        let started = journal.append(vec![Draft::new(SystemTime::now(), started)]).await?;
-        let started = started.into_iter().next().unwrap_or_default();
+        let started = sessions.tell_started(Draft::new(SystemTime::now(), started)).await?;
         // Before any call: one whose consent was withdrawn may come again at once.
         sessions.recall(started).await?;
         Ok(Listening {

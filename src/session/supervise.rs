@@ -16,6 +16,7 @@ use crate::{
         alert::{Attribution, Snooze},
     },
     journal::{self, Action, Audit, Draft, Journal, Record},
+    policy::Mode,
 };
 
 /// Why an action was not done; the message says what to do.
@@ -81,6 +82,28 @@ impl Sessions {
     /// Has the journal say what was done.
     pub(crate) fn audit(&self, audit: Audit) {
         self.shared.feed.record(Draft::new(SystemTime::now(), Record::Audit(audit)));
+    }
+
+    /// Has the journal say that this server starts; the sequence of that. A full one is rid of what is too old first. Where that makes no room it is
+    /// told once there is some, but that a mode needs its attestation kept: so that a server with a full disk takes calls, and deletions.
+    pub(crate) async fn tell_started(&self, started: Draft) -> Result<u64, journal::Error> {
+        let journal = self.journal();
+        let append = async || {
+            journal.append(vec![started.clone()]).await.map(|given| given.first().copied().unwrap_or_default())
+        };
+        match append().await {
+            Err(journal::Error::Full { .. }) => {}
+            other => return other,
+        }
+        journal.expire(SystemTime::now()).await?;
+        match append().await {
+            Err(error @ journal::Error::Full { .. }) if self.terms().policy.mode == Mode::CustomerOnly => {
+                tracing::error!(%error, "the server starts, and its journal cannot be written");
+                self.shared.feed.record(started);
+                journal.last_sequence().await
+            }
+            other => other,
+        }
     }
 
     /// The calls that live on this server, the oldest first.
