@@ -56,7 +56,9 @@ impl Feed {
     pub fn record(&self, draft: Draft) {
         let kind = draft.kind();
         let part = if kind == Kind::Timeline { (3, 4) } else { (1, 1) };
-        if !self.shared.queue.record(draft, part) {
+        if let Some(waiting) = self.shared.queue.record(draft, part) {
+            self.journal.metrics().waiting.set(waiting as f64);
+        } else {
             self.shared.lost(kind, 1);
             self.journal.metrics().lost_total.increment(kind.as_str());
             if kind != Kind::Timeline {
@@ -70,7 +72,7 @@ impl Feed {
 
     /// Deletes what the scope holds, be it kept or still waiting, and has `audit` appended. It is tried until it is done, whether or not
     /// anybody waits for the answer, which is how many kept entries that were; there is none where the server ends before. Drafts recorded
-    /// afterwards stay.
+    /// afterwards stay. Who asks for what is asked for already, and not begun, is answered with it; the audit entry names who asked first.
     pub fn forget(&self, scope: Scope, audit: Draft) -> oneshot::Receiver<u64> {
         self.hand_in(scope, audit, None)
     }
@@ -82,6 +84,11 @@ impl Feed {
         waiting.drafts.iter().filter(|(_, draft)| query.takes(draft)).map(|(_, draft)| draft.clone()).collect()
     }
 
+    /// Whether this is to be deleted, and is not yet.
+    pub fn is_purging(&self, scope: &Scope) -> bool {
+        self.shared.queue.lock().purges.iter().any(|purge| purge.scope == *scope)
+    }
+
     /// The journal itself.
     pub fn journal(&self) -> &Journal {
         &self.journal
@@ -89,7 +96,7 @@ impl Feed {
 
     fn hand_in(&self, scope: Scope, audit: Draft, elsewhere: Option<Elsewhere>) -> oneshot::Receiver<u64> {
         let (answer, answered) = oneshot::channel();
-        self.shared.queue.ask(|ticket| Purge { ticket, scope, audit, answer, elsewhere });
+        self.shared.queue.ask(|ticket| Purge { ticket, scope, audit, answers: vec![answer], elsewhere, begun: false });
         answered
     }
 }

@@ -78,6 +78,14 @@ impl Query {
 }
 
 impl Scope {
+    /// A call, or one leg of it.
+    pub fn of_call(call_id: &str, leg_id: Option<&str>) -> Self {
+        match leg_id {
+            Some(leg_id) => Self::Leg(call_id.to_owned(), leg_id.to_owned()),
+            None => Self::Call(call_id.to_owned()),
+        }
+    }
+
     /// What was deleted, where that is what an entry tells.
     pub(super) fn purged_by(record: &Record) -> Option<Self> {
         let Record::Audit(audit) = record else { return None };

@@ -195,10 +195,7 @@ impl Chronicle {
             leg.withdrawn = true;
         }
         let leg_id = leg.map(|leg| self.call.legs[leg].leg_id.clone());
-        let scope = match &leg_id {
-            Some(leg_id) => Scope::Leg(call_id.clone(), leg_id.clone()),
-            None => Scope::Call(call_id.clone()),
-        };
+        let scope = Scope::of_call(&call_id, leg_id.as_deref());
         let audit =
             Audit::ConsentWithdrawn { call_id, leg_id, actor: actor.to_owned(), reason: reason.to_owned(), entries: 0 };
         Some(self.feed.forget(scope, Draft::new(SystemTime::now(), Record::Audit(audit))))

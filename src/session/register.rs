@@ -5,7 +5,7 @@
 
 use std::{
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use dashmap::DashMap;
@@ -109,6 +109,7 @@ impl Sessions {
         while closing.run_until_cancelled(ticks.tick()).await.is_some() {
             self.shared.registrations.sweep(SystemTime::now());
             self.shared.withdrawals.sweep(SystemTime::now());
+            self.shared.unanswered.sweep(Instant::now());
             self.forget_picture().await;
         }
     }

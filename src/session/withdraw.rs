@@ -10,7 +10,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use tokio::time::{Instant, timeout};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, timeout},
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -21,11 +24,14 @@ use super::{
 };
 use crate::{
     decision::alert::Attribution,
-    journal::{Action, Audit, Draft, Entry, Query, Record, Scope},
+    journal::{self, Action, Audit, Draft, Entry, Query, Record, Scope},
 };
 use stop::Stopped;
 
 mod stop;
+mod unanswered;
+
+pub(super) use unanswered::Unanswered;
 
 /// Who says that something is withdrawn which a server left undone.
 const SERVER: &str = "server";
@@ -56,9 +62,16 @@ impl Sessions {
         leg_id: Option<&str>,
         by: Attribution,
     ) -> Result<Forgotten, Denied> {
+        let (sessions, call_id, leg_id) = (self.clone(), call_id.to_owned(), leg_id.map(str::to_owned));
+        self.see_through(async move { sessions.withdraw(&call_id, leg_id.as_deref(), by).await }).await
+    }
+
+    async fn withdraw(&self, call_id: &str, leg_id: Option<&str>, by: Attribution) -> Result<Forgotten, Denied> {
         let deadline = Instant::now() + PATIENCE;
         let mut stopped = self.stop(call_id, leg_id, &by, deadline).await?;
         self.remember_withdrawal(call_id, leg_id, SystemTime::now());
+        // One that began meanwhile.
+        self.stop_here(call_id, leg_id, &by).await;
         // Where it lives it was deleted; what was told of its end since stays.
         if !stopped.purged {
             stopped.deleted(self.purge_withdrawn(call_id, leg_id, by).await);
@@ -76,6 +89,11 @@ impl Sessions {
     /// # Errors
     /// As [`Sessions::withdraw_consent`].
     pub async fn delete_call(&self, call_id: &str, by: Attribution) -> Result<Forgotten, Denied> {
+        let (sessions, call_id) = (self.clone(), call_id.to_owned());
+        self.see_through(async move { sessions.delete(&call_id, by).await }).await
+    }
+
+    async fn delete(&self, call_id: &str, by: Attribution) -> Result<Forgotten, Denied> {
         let deadline = Instant::now() + PATIENCE;
         let mut stopped = self.stop(call_id, None, &by, deadline).await?;
         let (call_id, Attribution { actor, reason }) = (call_id.to_owned(), by);
@@ -90,27 +108,47 @@ impl Sessions {
     /// # Errors
     /// As [`Sessions::withdraw_consent`].
     pub async fn delete_subject(&self, subject: &str, by: Attribution) -> Result<Forgotten, Denied> {
+        let (sessions, subject) = (self.clone(), subject.to_owned());
+        self.see_through(async move { sessions.delete_all_of(&subject, by).await }).await
+    }
+
+    /// Does it to the end, although whoever asked may go meanwhile.
+    async fn see_through(
+        &self,
+        work: impl Future<Output = Result<Forgotten, Denied>> + Send + 'static,
+    ) -> Result<Forgotten, Denied> {
+        let (answer, answered) = oneshot::channel();
+        self.spawn(async move { drop(answer.send(work.await)) });
+        answered.await.unwrap_or(Err(Denied::Journal(journal::Error::Closed)))
+    }
+
+    async fn delete_all_of(&self, subject: &str, by: Attribution) -> Result<Forgotten, Denied> {
         let deadline = Instant::now() + PATIENCE;
         let query = Query { subject: Some(subject.to_owned()), ..Query::default() };
         let waiting = self.shared.feed.waiting(&query);
         let mut calls: BTreeSet<String> = waiting.into_iter().filter_map(|draft| draft.call_id).collect();
+        let is_purged = self.shared.feed.is_purging(&Scope::Subject(subject.to_owned()));
         let kept = self.read_by(deadline, query).await;
         let is_read = kept.is_some();
         calls.extend(kept.into_iter().flatten().filter_map(|entry| entry.draft.call_id));
         let speaks = |call: &&Arc<CallView>| call.legs.iter().any(|leg| leg.subject.as_deref() == Some(subject));
         calls.extend(self.view_now().await.calls.iter().filter(speaks).map(|call| call.call_id.clone()));
         calls.extend(self.registered_calls_of(subject));
-        if calls.is_empty() && is_read {
+        calls.extend(self.shared.unanswered.calls_of(subject));
+        if calls.is_empty() && is_read && !is_purged {
             return Err(Denied::Unknown { what: "subject", id: subject.to_owned() });
         }
         let mut all = Stopped::nothing();
-        for call_id in calls {
-            match self.stop(&call_id, None, &by, deadline).await {
+        for call_id in &calls {
+            match self.stop(call_id, None, &by, deadline).await {
                 Ok(stopped) => all.add(stopped),
                 // It went meanwhile.
                 Err(Denied::Unknown { .. }) => {}
                 Err(error) => return Err(error),
             }
+        }
+        if all.is_unanswered() {
+            self.shared.unanswered.not_all_stopped(subject, calls);
         }
         let Attribution { actor, reason } = by;
         let audit = Audit::SubjectDeleted { subject: subject.to_owned(), actor, reason, entries: 0 };
@@ -184,10 +222,7 @@ impl Sessions {
 
     async fn purge_withdrawn(&self, call_id: &str, leg_id: Option<&str>, by: Attribution) -> Result<u64, Denied> {
         let (call_id, leg_id) = (call_id.to_owned(), leg_id.map(str::to_owned));
-        let scope = match leg_id.clone() {
-            Some(leg_id) => Scope::Leg(call_id.clone(), leg_id),
-            None => Scope::Call(call_id.clone()),
-        };
+        let scope = Scope::of_call(&call_id, leg_id.as_deref());
         let Attribution { actor, reason } = by;
         self.purge(scope, Audit::ConsentWithdrawn { call_id, leg_id, actor, reason, entries: 0 }).await
     }

@@ -62,7 +62,7 @@ impl Withdrawals {
         *known = until.max(*known);
     }
 
-    fn holds(&self, call_id: &str, leg_id: Option<&str>, now: SystemTime) -> bool {
+    pub(super) fn holds(&self, call_id: &str, leg_id: Option<&str>, now: SystemTime) -> bool {
         let until = self.until.get(&(call_id.to_owned(), leg_id.map(str::to_owned)));
         until.is_some_and(|until| *until > now)
     }

@@ -8,14 +8,13 @@ use std::{
     time::SystemTime,
 };
 
-use tokio::sync::oneshot;
-
 use super::{Feed, Feeder, Purge};
 use crate::journal::{Audit, Draft, Entry, Error, Query, Record, Scope};
 
 /// What of a purge is another server's.
 pub(super) struct Elsewhere {
-    /// Drafts with a lower ticket are dropped, whatever they tell; later ones, up to the purge's own, where they tell what was heard.
+    /// Drafts with a lower ticket are dropped, whatever they tell, but that an alert is over; later ones, up to the purge's own, where they tell
+    /// what was heard.
     before: u64,
     /// A call that began later is not meant.
     began_until: SystemTime,
@@ -73,8 +72,10 @@ impl Feeder {
         };
         let waited = waiting.drafts.len();
         waiting.drafts.retain(|(ticket, draft)| {
-            let is_heard = *ticket < purge.ticket && draft.record.tells_what_was_heard();
-            !((*ticket < elsewhere.before || is_heard) && is_meant(draft))
+            let tells = draft.record.tells_what_was_heard();
+            // Who was told that an alert fires is to hear that it does not any more.
+            let is_over = matches!(draft.record, Record::Alert(_)) && draft.subject.is_none() && !tells;
+            !((*ticket < elsewhere.before && !is_over || *ticket < purge.ticket && tells) && is_meant(draft))
         });
         let dropped = waited - waiting.drafts.len();
         if dropped > 0 {
@@ -118,5 +119,5 @@ fn of_call(call_id: String, ticket: u64, purge: &Purge) -> Purge {
         }
         _ => (purge.scope.clone(), purge.audit.clone()),
     };
-    Purge { ticket, scope, audit, answer: oneshot::channel().0, elsewhere: None }
+    Purge { ticket, scope, audit, answers: Vec::new(), elsewhere: None, begun: false }
 }

@@ -113,21 +113,17 @@ impl Feeder {
     async fn purge(&self) -> Result<(), Error> {
         // What came before is told first, so that who listens hears how it went on; where that fails it is dropped here.
         while !self.queue().lock().batch(1).is_empty() && self.append().await {}
-        let (scope, audit) = {
-            let mut waiting = self.queue().lock();
-            waiting.drop_purged();
-            let Some(purge) = waiting.purges.front() else { return Ok(()) };
-            (purge.scope.clone(), purge.audit.clone())
-        };
+        let Some((scope, audit)) = self.queue().lock().begin_purge() else { return Ok(()) };
         // It stays until it is done, should this be cut off.
         let purged = self.journal.purge(scope, audit).await;
         if let Err(error) = &purged {
             tracing::error!(%error, "the journal could not be purged");
         }
+        let answers = self.queue().lock().end_purge(purged.is_ok());
         let entries = purged?;
-        if let Some(purge) = self.queue().lock().purges.pop_front() {
+        for answer in answers {
             // Who asked may have gone.
-            let _ = purge.answer.send(entries);
+            let _ = answer.send(entries);
         }
         Ok(())
     }

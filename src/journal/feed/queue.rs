@@ -8,7 +8,7 @@ use std::{
 use tokio::sync::{Notify, oneshot};
 
 use super::elsewhere::Elsewhere;
-use crate::journal::{Draft, Scope};
+use crate::journal::{Draft, Record, Scope};
 
 /// Shared by those who record and the one who appends.
 pub(super) struct Queue {
@@ -38,9 +38,11 @@ pub(super) struct Purge {
     pub(super) scope: Scope,
     pub(super) audit: Draft,
     /// Told how many kept entries it deleted.
-    pub(super) answer: oneshot::Sender<u64>,
+    pub(super) answers: Vec<oneshot::Sender<u64>>,
     /// Where another server did it.
     pub(super) elsewhere: Option<Elsewhere>,
+    /// Whether it is being done: what comes now is another one's.
+    pub(super) begun: bool,
 }
 
 impl Queue {
@@ -52,25 +54,33 @@ impl Queue {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a draft in, where less than this part of the room is used; whether it did.
-    pub(super) fn record(&self, draft: Draft, (of, parts): (usize, usize)) -> bool {
+    /// Takes a draft in, where less than this part of the room is used; then, how many wait.
+    pub(super) fn record(&self, draft: Draft, (of, parts): (usize, usize)) -> Option<usize> {
         let mut waiting = self.lock();
         if waiting.closed || waiting.drafts.len() >= self.room * of / parts {
-            return false;
+            return None;
         }
         let ticket = waiting.take_ticket();
         waiting.drafts.push_back((ticket, draft));
+        let now_waiting = waiting.drafts.len();
         drop(waiting);
         self.drafted.notify_one();
-        true
+        Some(now_waiting)
     }
 
-    /// Takes a purge in. What it waits for is never told where nobody appends any more.
+    /// Takes a purge in: there is one of a kind and scope at most that waits, however often it is asked for. Nobody is answered where
+    /// nobody appends any more.
     pub(super) fn ask(&self, purge: impl FnOnce(u64) -> Purge) {
         let mut waiting = self.lock();
         if !waiting.closed {
             let purge = purge(waiting.take_ticket());
-            waiting.purges.push_back(purge);
+            match waiting.purges.iter_mut().find(|before| before.is_as(&purge)) {
+                Some(before) => {
+                    before.ticket = purge.ticket;
+                    before.answers.extend(purge.answers);
+                }
+                None => waiting.purges.push_back(purge),
+            }
             drop(waiting);
             self.asked.notify_one();
         }
@@ -110,6 +120,21 @@ impl Queue {
     }
 }
 
+impl Purge {
+    /// Whether it does what the other one is to do, and can for both.
+    fn is_as(&self, other: &Self) -> bool {
+        let audit = |purge: &Self| match &purge.audit.record {
+            Record::Audit(audit) => Some(std::mem::discriminant(audit)),
+            _ => None,
+        };
+        !self.begun
+            && self.elsewhere.is_none()
+            && other.elsewhere.is_none()
+            && self.scope == other.scope
+            && audit(self) == audit(other)
+    }
+}
+
 impl Waiting {
     fn take_ticket(&mut self) -> u64 {
         let ticket = self.next_ticket;
@@ -128,9 +153,10 @@ impl Waiting {
         first.map(|(_, draft)| draft.clone()).collect()
     }
 
-    /// Drops the drafts that are of the next purge.
-    pub(super) fn drop_purged(&mut self) {
-        let Some(purge) = self.purges.front() else { return };
+    /// Begins the next purge: drops the drafts that are of it, and gives what the journal is to do.
+    pub(super) fn begin_purge(&mut self) -> Option<(Scope, Draft)> {
+        let purge = self.purges.front_mut()?;
+        purge.begun = true;
         let before = |ticket: &u64| *ticket < purge.ticket;
         // A subject's calls go with him.
         let held = self.drafts.iter().filter(|(ticket, draft)| before(ticket) && purge.scope.holds(draft));
@@ -138,5 +164,23 @@ impl Waiting {
         let calls: HashSet<String> = of_subject.filter_map(|(_, draft)| draft.call_id.clone()).collect();
         let of_call = |draft: &Draft| draft.call_id.as_ref().is_some_and(|call_id| calls.contains(call_id));
         self.drafts.retain(|(ticket, draft)| !(before(ticket) && (purge.scope.holds(draft) || of_call(draft))));
+        Some((purge.scope.clone(), purge.audit.clone()))
+    }
+
+    /// Ends it. One that is not done is the next again, or goes with the same one that was asked for meanwhile.
+    pub(super) fn end_purge(&mut self, done: bool) -> Vec<oneshot::Sender<u64>> {
+        let Some(mut purge) = self.purges.pop_front() else { return Vec::new() };
+        if done {
+            return purge.answers;
+        }
+        purge.begun = false;
+        match self.purges.iter_mut().find(|other| other.is_as(&purge)) {
+            Some(other) => {
+                other.answers.append(&mut purge.answers);
+                other.audit = purge.audit;
+            }
+            None => self.purges.push_front(purge),
+        }
+        Vec::new()
     }
 }

@@ -18,7 +18,9 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::{
     journal::{
-        Audit, Engine, Entry, Error, Options, Page, Record, Timeline, record::tests::begun, tail::Tail,
+        Audit, Engine, Entry, Error, Options, Page, Record, Timeline,
+        record::tests::{begun, of_all_kinds},
+        tail::Tail,
         writable::Writable,
     },
     telemetry::metrics::{JournalMetrics, recorder},
@@ -156,6 +158,22 @@ async fn what_waits_of_a_call_that_another_server_deleted_is_dropped_and_the_res
 }
 
 #[tokio::test]
+async fn that_an_alert_is_over_is_told_of_a_call_that_another_server_deleted() {
+    let log = Log::default();
+    let (feed, feeder) = log.feed(16);
+    let told = of_all_kinds().into_iter().find(|record| matches!(record, Record::Alert(_))).unwrap();
+    let Record::Alert(mut over) = told.clone() else { panic!("{told:?}") };
+    over.evidence.scores.clear();
+    for record in [told, Record::Alert(over)] {
+        feed.record(Draft::new(SystemTime::now(), record).of_leg("gone", "customer", None));
+    }
+    feed.record(begun("gone", "tiny"));
+    feed.follow_deletion(&deleted("gone"), feed.ticket(), SystemTime::now() + APART);
+    assert_eq!(log.written_by(feeder).await, ["gone"]);
+    assert!(matches!(log.drafts.lock().unwrap()[0].record, Record::Alert(_)));
+}
+
+#[tokio::test]
 async fn what_was_written_of_a_call_that_another_server_deleted_is_deleted_once() {
     let log = Log::default();
     let (feed, feeder) = log.feed(16);
@@ -251,6 +269,33 @@ async fn a_purge_that_finds_no_room_does_not_keep_another_from_making_some() {
     closing.cancel();
     assert_eq!(feeding.await.unwrap(), 0);
     assert_eq!(log.words(), ["kept deleted", "nothing deleted", "none deleted", "none heard"]);
+}
+
+#[tokio::test]
+async fn what_is_asked_for_twice_is_done_once_for_both() {
+    let log = Log::default();
+    let (feed, feeder) = log.feed(16);
+    let scope = || Scope::Call("a".to_owned());
+    let first = feed.forget(scope(), deleted("a"));
+    // Recorded between the two: the second is of it too.
+    feed.record(heard("a"));
+    assert!(feed.is_purging(&scope()) && !feed.is_purging(&Scope::Call("b".to_owned())));
+    let second = feed.forget(scope(), deleted("a"));
+    // Of another kind.
+    let withdrawn = Audit::ConsentWithdrawn {
+        call_id: "a".to_owned(),
+        leg_id: None,
+        actor: "officer".to_owned(),
+        reason: "he asked".to_owned(),
+        entries: 0,
+    };
+    drop(feed.forget(scope(), Draft::new(SystemTime::now(), Record::Audit(withdrawn))));
+    let closing = CancellationToken::new();
+    closing.cancel();
+    assert_eq!(feeder.run(closing).await, 0);
+    // It was written before, for whoever listens.
+    assert_eq!((first.await, second.await, log.drafts.lock().unwrap().len()), (Ok(1), Ok(1), 2));
+    assert!(!feed.is_purging(&scope()));
 }
 
 #[tokio::test]

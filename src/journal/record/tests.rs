@@ -22,7 +22,7 @@ pub(in crate::journal) fn begun(call_id: &str, tag: &str) -> Draft {
     Draft::new(SystemTime::now(), Record::Began(began)).of_leg(call_id, "customer", None)
 }
 
-fn of_all_kinds() -> Vec<Record> {
+pub(in crate::journal) fn of_all_kinds() -> Vec<Record> {
     let at = from_millis(1_700_000_000_123);
     let text = |text: &str| text.to_owned();
     let ended = Ended {

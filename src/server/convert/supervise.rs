@@ -307,7 +307,20 @@ fn attribution(actor: String, reason: String, reasons: RangeInclusive<usize>) ->
     pseudonymous("actor", &actor)?;
     length("reason", &reason, reasons)?;
     pseudonymous("reason", &reason)?;
+    printable("actor", &actor)?;
+    printable("reason", &reason)?;
     Ok(Attribution { actor, reason })
+}
+
+/// Refuses what changes how a terminal shows the text around it.
+fn printable(field: &str, text: &str) -> Result<(), Problem> {
+    let turns = |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    match text.chars().find(|&c| c.is_control() || turns(c)) {
+        Some(c) => {
+            Err(Problem::invalid(field, format!("holds U+{:04X}; control characters are not taken", u32::from(c))))
+        }
+        None => Ok(()),
+    }
 }
 
 fn since(since: Option<prost_types::Timestamp>) -> Result<SystemTime, Problem> {

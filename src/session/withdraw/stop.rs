@@ -1,6 +1,9 @@
 //! Stopping the analysis of a call on every server on which it lives.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, SystemTime},
+};
 
 use tokio::{
     sync::oneshot::error::RecvError,
@@ -13,7 +16,7 @@ use super::{
 };
 use crate::{
     decision::alert::Attribution,
-    journal::{self, Action, Audit, Kind, Query, Record, Told},
+    journal::{self, Action, Audit, Kind, Query, Record, Scope, Told},
     session::board::Purged,
 };
 
@@ -46,6 +49,8 @@ impl Sessions {
         let mut stopped = Stopped { purged: !purges.is_empty(), ..Stopped::nothing() };
         stopped.forgotten.live_legs = live_legs;
         let mut nodes = analysing(&view, call_id, leg_id, self.journal().node());
+        let unanswered = self.shared.unanswered.servers(call_id, leg_id);
+        nodes.extend(self.may_analyse(&unanswered, call_id, leg_id).await);
         if live_legs == 0 && nodes.is_empty() {
             nodes = self.said_to_live(&view, call_id, leg_id, deadline).await?;
         }
@@ -59,7 +64,9 @@ impl Sessions {
                 Ok(Err(error)) => tracing::warn!(%error, call_id, "other servers could not be asked to stop a call"),
                 Err(_) => {}
             }
-            stopped.unanswered = self.may_analyse(&nodes, call_id, leg_id).await.pop_first();
+            let silent = self.may_analyse(&nodes, call_id, leg_id).await;
+            stopped.unanswered = silent.first().cloned();
+            self.shared.unanswered.did_not_answer(call_id, leg_id, silent);
         }
         for purged in purges {
             stopped.deleted(timeout_at(deadline, purged).await.map_or(Err(Denied::NotDeletedYet), settled));
@@ -78,7 +85,11 @@ impl Sessions {
     ) -> Result<BTreeSet<String>, Denied> {
         let (call, leg) = (Some(call_id.to_owned()), leg_id.map(str::to_owned));
         let query = Query { call_id: call, leg_id: leg, ..Query::default() };
-        let is_known = !self.shared.feed.waiting(&query).is_empty()
+        let was_withdrawn = |leg_id| self.shared.withdrawals.holds(call_id, leg_id, SystemTime::now());
+        let is_known = was_withdrawn(None)
+            || was_withdrawn(leg_id)
+            || !self.shared.feed.waiting(&query).is_empty()
+            || self.shared.feed.is_purging(&Scope::of_call(call_id, leg_id))
             || of(view, call_id, leg_id).next().is_some()
             || leg_id.is_none() && self.registration(call_id).is_some();
         let Some(kept) = self.read_by(deadline, query).await else { return Ok(BTreeSet::new()) };
@@ -142,8 +153,10 @@ impl Sessions {
                 }
             };
             if let Told::Entry(entry) = told?
-                && let Record::Audit(Audit::ConsentWithdrawn { call_id: of, entries, .. }) = &entry.draft.record
+                && let Record::Audit(Audit::ConsentWithdrawn { call_id: of, leg_id: of_leg, entries, .. }) =
+                    &entry.draft.record
                 && of == call_id
+                && (of_leg.is_none() || of_leg.as_deref() == leg_id)
                 && nodes.remove(&entry.node)
             {
                 deleted = Some(deleted.unwrap_or(0) + entries);
@@ -170,6 +183,10 @@ impl Stopped {
         self.forgotten.live_legs += other.forgotten.live_legs;
         self.deleted(other.left.map_or(Ok(other.forgotten.entries), Err));
         self.unanswered = self.unanswered.take().or(other.unanswered);
+    }
+
+    pub(super) fn is_unanswered(&self) -> bool {
+        self.unanswered.is_some()
     }
 
     /// What became of a deletion.

@@ -109,6 +109,10 @@ async fn values_out_of_range_name_their_field() {
     assert_eq!(field(client.snooze_alert(snoozed).await.unwrap_err()), "snooze");
     let unset = pb::SnoozeAlertRequest { snooze: None, ..snooze("x", 1) };
     assert_eq!(field(client.snooze_alert(unset).await.unwrap_err()), "snooze");
+    let turned = pb::AcknowledgeAlertRequest { actor: "lead\u{202e}".to_owned(), ..acknowledge("x") };
+    assert_eq!(field(client.acknowledge_alert(turned).await.unwrap_err()), "actor");
+    let forged = pb::AcknowledgeAlertRequest { reason: "known\nit is over".to_owned(), ..acknowledge("x") };
+    assert_eq!(field(client.acknowledge_alert(forged).await.unwrap_err()), "reason");
     let delete = pb::DeleteCallRequest { call_id: "c".to_owned(), actor: "officer".to_owned(), reason: String::new() };
     assert_eq!(field(client.delete_call(delete).await.unwrap_err()), "reason");
     let get = pb::GetCallRequest { call_id: String::new() };
@@ -223,7 +227,9 @@ async fn consent_is_withdrawn_and_a_call_is_deleted() {
     assert_eq!((answer.live_legs, answer.entries), (0, 1));
     assert_eq!(client.get_call(get()).await.unwrap_err().code(), Code::NotFound);
     assert_eq!(client.delete_call(delete).await.unwrap_err().code(), Code::NotFound);
-    assert_eq!(client.withdraw_consent(withdraw).await.unwrap_err().code(), Code::NotFound);
+    // It is remembered, though nothing is left of the call.
+    let again = client.withdraw_consent(withdraw).await.unwrap().into_inner();
+    assert_eq!((again.live_legs, again.entries), (0, 0));
     harness.stop().await;
 }
 

@@ -257,6 +257,10 @@ async fn a_call_that_was_withdrawn_or_stopped_by_deletion_does_not_come_again() 
             call.end().await.summaries(EndReason::ConsentWithdrawn);
         }
         harness.refuses(customer(call_id)).await;
+        if how == "withdrawn" {
+            let again = client.withdraw_consent(withdraw(call_id, None)).await.unwrap().into_inner();
+            assert_eq!(again.live_legs, 0, "it is done, and said so");
+        }
         // Nor does another word, or a registration, change that.
         harness.refuses(AnalyzeConfig { consent: Some(given), ..customer(call_id) }).await;
         let register = pb::RegisterCallRequest { call_id: call_id.to_owned(), ..pb::RegisterCallRequest::default() };

@@ -61,6 +61,9 @@ async fn goes_on(while_it_is: Way) {
     assert_eq!(status.code(), Code::Unavailable, "{status:?}");
     assert!(status.message().contains("\"a\"") && status.message().contains("did not answer"), "{status:?}");
     b.refuses(customer("withdrawn")).await;
+    // Asked again, while its lease lasts: by now b's own deletion has taken what told where it lives.
+    let status = within("an answer", on_b.withdraw_consent(withdraw("withdrawn", None))).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable, "{status:?}");
     eventually!(a.get("/readyz").0, 503);
     assert_eq!(a.metric("undertone_journal_writable "), "0");
     calm.speak(&voice(6.0)).await;

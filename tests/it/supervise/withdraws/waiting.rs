@@ -30,6 +30,14 @@ async fn calls_whose_entries_wait_for_room_are_withdrawn_and_deleted_all_the_sam
     let answers = [withdrawn.map(drop), deleted.map(drop), spoken.map(drop)];
     answers.into_iter().for_each(|answer| is_not_deleted_yet(&answer.unwrap_err(), "has stopped"));
     harness.refuses(customer("withdrawn")).await;
+    // Asked again it is still known, though what waited of it is dropped.
+    let (again, gone) = tokio::join!(
+        first.withdraw_consent(withdraw("withdrawn", None)),
+        third.delete_subject(delete_subject("caller-7"))
+    );
+    [again.map(drop), gone.map(drop)]
+        .into_iter()
+        .for_each(|answer| is_not_deleted_yet(&answer.unwrap_err(), "has stopped"));
     assert_eq!(first.withdraw_consent(withdraw("nobody", None)).await.unwrap_err().code(), Code::NotFound);
     // Room is made by a deletion, though three stand before it.
     first.delete_call(delete("fill")).await.unwrap();
@@ -47,6 +55,54 @@ async fn calls_whose_entries_wait_for_room_are_withdrawn_and_deleted_all_the_sam
         _ => false,
     };
     assert_eq!(told.iter().filter(is).count(), 3, "{told:?}");
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_whose_journal_is_full_starts_and_takes_deletions() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("journal.db");
+    let start = || {
+        Harness::with(|config| {
+            config.journal.path = Some(path.clone());
+            config.journal.max_bytes = Some(64 * 4096);
+        })
+    };
+    let harness = start().await;
+    fill_up(harness.server.sessions().journal()).await;
+    harness.stop().await;
+    let harness = start().await;
+    eventually!(harness.get("/readyz").0, 503);
+    harness.spoken(customer("c"), 2.0).await.summaries(EndReason::Completed);
+    let starts = async || harness.audits().await.iter().filter(|audit| matches!(audit, Audit::Started { .. })).count();
+    assert_eq!(starts().await, 1);
+    harness.supervisor().await.delete_call(delete("fill")).await.unwrap();
+    eventually!(starts().await, 2);
+    harness.ended("c").await;
+    eventually!(harness.get("/readyz").0, 200);
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_asked_by_somebody_who_does_not_wait_is_done_all_the_same() {
+    let Some(mut nats) = Nats::start() else { return };
+    let harness = on(&nats, "a").await;
+    heard(&harness, customer("c")).await.end().await.summaries(EndReason::Completed);
+    harness.ended("c").await;
+    nats.kill();
+    eventually!(harness.get("/readyz").0, 503);
+    let mut asked = tonic::Request::new(withdraw("c", None));
+    asked.set_timeout(Duration::from_millis(200));
+    let status = harness.supervisor().await.withdraw_consent(asked).await.unwrap_err();
+    assert!(matches!(status.code(), Code::Cancelled | Code::DeadlineExceeded), "{status:?}");
+    nats.start_again();
+    let refused = async || harness.call(customer("c")).await.end().await.status.map_err(|status| status.code());
+    eventually!(refused().await, Err(Code::FailedPrecondition));
+    let journal = harness.server.sessions().journal();
+    eventually!(
+        journal.call("c").await.is_ok_and(|kept| kept.iter().all(|entry| !entry.draft.record.tells_what_was_heard())),
+        true
+    );
     harness.stop().await;
 }
 
