@@ -6,7 +6,7 @@
 //! | PENDING | a window below `enter` | INACTIVE | |
 //! | PENDING | enough speech and windows at `enter` or above | FIRING, warning | ROSE |
 //! | INACTIVE, PENDING | by a rule with `min_excess_seconds`, as [`pending`] has it | the same | the same |
-//! | FIRING | a window at `enter` or above, `critical_after_seconds` later | FIRING, critical | LASTED |
+//! | FIRING | a window at `enter` or above, and at `leave`, `critical_after_seconds` later | FIRING, critical | LASTED |
 //! | FIRING, SNOOZED | acknowledge | ACKNOWLEDGED | ACKNOWLEDGED |
 //! | FIRING, ACKNOWLEDGED | snooze | SNOOZED | SNOOZED |
 //! | SNOOZED | the snooze is over | FIRING, or ACKNOWLEDGED if it was before | SNOOZE_ENDED |
@@ -296,12 +296,17 @@ impl Tracker {
         resolved
     }
 
-    /// Forgets what was heard; an alert that is open stays so, without scores.
+    /// Forgets what was heard, what is pending included; an alert that is open stays so, without scores.
     pub(super) fn purge(&mut self) {
         self.average.purge();
         self.usual.zeroize();
-        if let Phase::Open(open) = &mut self.phase {
-            open.run.forget();
+        match &mut self.phase {
+            Phase::Inactive => {}
+            Phase::Pending(pending) => {
+                pending.forget();
+                self.phase = Phase::Inactive;
+            }
+            Phase::Open(open) => open.run.forget(),
         }
     }
 

@@ -7,6 +7,8 @@
 
 use std::time::Duration;
 
+use zeroize::Zeroize as _;
+
 use super::{Beat, Heard, run::Run};
 use crate::decision::rules::Rule;
 
@@ -56,6 +58,12 @@ impl Pending {
     fn faded(&self, rule: &Rule, media: Duration) -> f64 {
         let passed = media.saturating_sub(self.at).as_secs_f64();
         self.excess_seconds * (-passed / rule.excess_half_life_seconds()).exp2()
+    }
+
+    /// Leaves nothing of what was heard.
+    pub(super) fn forget(&mut self) {
+        self.run.forget();
+        self.excess_seconds.zeroize();
     }
 
     /// Whether it is an alert.

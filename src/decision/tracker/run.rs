@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use zeroize::Zeroize as _;
+
 use super::{Beat, Heard, seconds, single};
 use crate::decision::alert::Evidence;
 
@@ -71,6 +73,8 @@ impl Run {
 
     /// Leaves nothing of what was heard.
     pub(super) fn forget(&mut self) {
-        (self.peak, self.snr_sum, self.snr_windows) = (0.0, 0.0, 0);
+        self.peak.zeroize();
+        self.snr_sum.zeroize();
+        self.snr_windows.zeroize();
     }
 }
