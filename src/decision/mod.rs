@@ -29,7 +29,7 @@ mod words;
 
 pub use alert::Alert;
 pub use decider::{Decider, NotOpen, Observation, Options};
-pub use rules::{Rule, Rules};
+pub use rules::{LONGEST_STRIDE, Rule, Rules};
 pub use tally::{Share, Tally};
 
 /// How sure a model may be said to be.

@@ -12,7 +12,7 @@
 //! A key that is not known, or a value out of range, is refused with its line ([`Invalid`]). Everything else that a rule may say has a
 //! default, written at its field.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Deserializer};
 
@@ -24,6 +24,9 @@ pub use file::Invalid;
 
 /// The rules that are on when nothing else is configured: `deploy/rules.toml`.
 const SHIPPED: &str = include_str!("../../deploy/rules.toml");
+
+/// The longest stride that a call may ask for.
+pub const LONGEST_STRIDE: Duration = Duration::from_secs(5);
 
 /// A file of rules.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -64,7 +67,7 @@ pub struct Rule {
     pub usual_half_life_seconds: Option<f64>,
     /// From this level on it may fire; with `min_excess_seconds`, from this probability of a window on it adds up.
     pub enter: f64,
-    /// Below this level it calms down; at most `enter`, but with `min_excess_seconds`, which does not rise by the level. Default: 0.6 of `enter`.
+    /// Below this level it calms down; at most [`Rule::most_leave`]. Default: 0.6 of `enter`.
     #[serde(default)]
     pub leave: Option<f64>,
     /// Speech for which the level must stay at `enter` or above before it fires: at most 3,600, an hour. Default: 1.
@@ -75,7 +78,7 @@ pub struct Rule {
     /// `min_windows` since it began. Left out: the level must stay at `enter` or above.
     #[serde(default)]
     pub min_excess_seconds: Option<f64>,
-    /// Media time after which what was added up counts half. Default: 20.
+    /// Media time after which what was added up counts half: 5 at least. Default: 20.
     #[serde(default)]
     pub excess_half_life_seconds: Option<f64>,
     /// Windows for which it must: 1 to 7,200, an hour at the default stride. Default: 3.
@@ -192,6 +195,15 @@ impl Rule {
     pub fn leave(&self) -> f64 {
         // The ratio that the starting values were measured with.
         self.leave.unwrap_or(0.6 * self.enter)
+    }
+
+    /// The highest that `leave` may be: what fires by a level that stays must not calm by the same level, and fire again. Without `min_excess_seconds`
+    /// that is `enter`; with it, the lowest level that adds up to enough if it stays: above `enter` by what fades in [`LONGEST_STRIDE`] of what is
+    /// needed, a second of it. In shorter strides more fades, so that it takes more to fire.
+    pub fn most_leave(&self) -> f64 {
+        let stride_seconds = LONGEST_STRIDE.as_secs_f64();
+        let faded = 1.0 - (-stride_seconds / self.excess_half_life_seconds()).exp2();
+        self.enter + self.min_excess_seconds.unwrap_or_default() * faded / stride_seconds
     }
 
     /// Media time after which what was added up counts half.

@@ -4,14 +4,14 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::decision::rules::Rules;
-use any::{Step, any_rule, steps};
+use any::{Step, any_rule, parsed, steps};
 
 mod any;
 mod promises;
+mod steady;
 
 fn rule(values: &str) -> Arc<Rule> {
-    let text = format!("[[rule]]\nname = 'anger'\nemotions = ['angry']\nenter = 0.5\nleave = 0.3\n{values}");
-    Arc::clone(&Rules::parse(&text).unwrap().rules[0])
+    parsed(&format!("enter = 0.5\nleave = 0.3\n{values}"))
 }
 
 /// A rule that all but forgets what was before, so that the level is the last window's.

@@ -11,13 +11,14 @@ use prost_types::Timestamp;
 use crate::{
     audio::Encoding,
     call::Control,
+    decision::LONGEST_STRIDE,
     policy::{self, Consent, Role},
     server::{proto, status::Problem},
     session::{AcknowledgedLeg, Input, LegRequest, Recording, Request},
 };
 
 const SAMPLE_RATES_HZ: RangeInclusive<i32> = 8_000..=48_000;
-const STRIDES: RangeInclusive<Duration> = Duration::from_millis(250)..=Duration::from_secs(5);
+const STRIDES: RangeInclusive<Duration> = Duration::from_millis(250)..=LONGEST_STRIDE;
 const DEFAULT_STRIDE: Duration = Duration::from_millis(500);
 const MAX_CHUNK_BYTES: usize = 256 * 1024;
 const MAX_RECORDING_BYTES: usize = 4 * 1024 * 1024;

@@ -31,24 +31,33 @@ pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(part, 1..40).prop_map(|parts| parts.concat())
 }
 
+pub(super) fn parsed(values: &str) -> Arc<Rule> {
+    let text = format!("[[rule]]\nname = 'anger'\nemotions = ['angry']\n{values}");
+    Arc::clone(&Rules::parse(&text).unwrap().rules[0])
+}
+
 pub(super) fn any_rule() -> impl Strategy<Value = Arc<Rule>> {
     let seconds = || prop_oneof![Just(0.0), 0.0_f64..30.0];
     // Times the half-life of the level.
     let usual = prop::option::of(5.0_f64..50.0);
     let excess = prop::option::of((0.1_f64..3.0, 5.0_f64..60.0));
-    (0.1_f64..8.0, usual, (0.0_f64..4.0, excess), 1_u32..6, seconds(), seconds(), seconds(), seconds()).prop_map(
-        |(half_life, usual, (speech, excess), windows, keep, cool, critical, grace)| {
+    // Of the most that it may be.
+    let leave = prop_oneof![Just(0.6), 0.3_f64..1.0, Just(1.0)];
+    (0.1_f64..8.0, usual, (0.0_f64..4.0, excess, leave), 1_u32..6, seconds(), seconds(), seconds(), seconds()).prop_map(
+        |(half_life, usual, (speech, excess, leave), windows, keep, cool, critical, grace)| {
             let usual = usual.map(|ratio| format!("usual_half_life_seconds = {:?}\n", ratio * half_life));
             let excess = excess.map(|(enough, half_life)| {
                 format!("min_excess_seconds = {enough:?}\nexcess_half_life_seconds = {half_life:?}\n")
             });
             let (usual, excess) = (usual.unwrap_or_default(), excess.unwrap_or_default());
-            rule(&format!(
-                "{usual}{excess}\
+            let values = format!(
+                "enter = 0.5\n{usual}{excess}\
                  half_life_seconds = {half_life:?}\nmin_speech_seconds = {speech:?}\nmin_windows = {windows}\n\
                  keep_firing_seconds = {keep:?}\ncool_down_seconds = {cool:?}\ncritical_after_seconds = {critical:?}\n\
                  grace_seconds = {grace:?}"
-            ))
+            );
+            let leave = leave * parsed(&values).most_leave();
+            parsed(&format!("{values}\nleave = {leave:?}"))
         },
     )
 }
