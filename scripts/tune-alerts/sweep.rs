@@ -1,6 +1,6 @@
 //! What rules would have told of calls whose truth is known.
 
-use std::{cmp::Reverse, collections::HashMap, fmt, fs, path::Path, sync::Arc};
+use std::{cmp::Reverse, collections::HashMap, fmt, fs, path::Path, sync::Arc, thread};
 
 use anyhow::Context as _;
 use serde::Deserialize;
@@ -49,23 +49,31 @@ type Table = [Told; MIXES.len()];
 
 /// A rule that was tried: its values' places in the lists that were tried, as a table's cells, and what it told by the scores of each model.
 struct Tried {
-    places: [usize; 5],
+    places: Places,
     cells: String,
     told: Vec<Table>,
 }
+
+/// Whether it waits for a level (0) or a sum (1), then the place of each value in its list.
+type Places = [usize; 5];
+
+/// So many of the best rules are printed.
+const BEST: usize = 10;
+/// And so many of each form that the best rule does not have.
+const BEST_OF_A_FORM: usize = 3;
 
 /// Tries many rules, and prints the best for voices that were never heard: those that tell enough, with the fewest false alerts. A rule counts
 /// for as little as the worst of it and its neighbours, one step away in one value, so that it hangs little on these very calls; so
 /// does one that is tried on the scores of several models. Of equals those come first that tell most themselves.
 pub(crate) fn sweep(calls: &Path, scores: &[&str]) -> anyhow::Result<()> {
     let heard = scores.iter().map(|scores| read(calls, scores.as_ref())).collect::<anyhow::Result<Vec<_>>>()?;
-    let told = |rules: Arc<Rules>| heard.iter().map(|calls| table(calls, &rules, "valid")).collect::<Vec<Table>>();
     let mut tried: Vec<Tried> = Vec::new();
     let mut levels = |places, [half_life, enter, min_speech, usual]: [&str; 4]| -> anyhow::Result<()> {
-        let rule = format!("half_life_seconds = {half_life}\nenter = {enter}\nmin_speech_seconds = {min_speech}\n");
-        let told = told(parse(&rule, usual)?);
-        tried
-            .push(Tried { places, cells: format!("{enter} | {half_life} | {min_speech} | – | – | {usual}"), told });
+        let values = format!("half_life_seconds = {half_life}\nenter = {enter}\nmin_speech_seconds = {min_speech}\n");
+        let rules = parse(&values, usual)?;
+        let leave = thousandths(rules.rules[0].leave());
+        let cells = format!("{enter} | {leave} | {half_life} | {min_speech} | – | – | {usual}");
+        tried.push(Tried { places, cells, told: told(&heard, &rules) });
         Ok(())
     };
     each(
@@ -78,12 +86,14 @@ pub(crate) fn sweep(calls: &Path, scores: &[&str]) -> anyhow::Result<()> {
         |[a, b, c, d], values| levels([0, a, b, c, d], values),
     )?;
     let mut sums = |places, [enter, enough, fades, usual]: [&str; 4]| -> anyhow::Result<()> {
-        let rule = format!(
-            "half_life_seconds = 2.0\nenter = {enter}\nleave = 0.2\nmin_excess_seconds = {enough}\n\
+        let values = format!(
+            "half_life_seconds = 2.0\nenter = {enter}\nmin_speech_seconds = 1.0\nmin_excess_seconds = {enough}\n\
              excess_half_life_seconds = {fades}\n"
         );
-        let told = told(parse(&rule, usual)?);
-        tried.push(Tried { places, cells: format!("{enter} | – | – | {enough} | {fades} | {usual}"), told });
+        let leave = thousandths(parse(&values, usual)?.rules[0].most_leave().min(SUM_LEAVES));
+        let rules = parse(&format!("{values}leave = {leave}\n"), usual)?;
+        let cells = format!("{enter} | {leave} | 2.0 | 1.0 | {enough} | {fades} | {usual}");
+        tried.push(Tried { places, cells, told: told(&heard, &rules) });
         Ok(())
     };
     each(
@@ -95,22 +105,53 @@ pub(crate) fn sweep(calls: &Path, scores: &[&str]) -> anyhow::Result<()> {
         ],
         |[a, b, c, d], values| sums([1, a, b, c, d], values),
     )?;
-    let scores: HashMap<[usize; 5], i64> =
+    print_best(tried);
+    Ok(())
+}
+
+/// The level below which an alert of a rule that adds up calms, or the most that such a rule may say where that is less.
+const SUM_LEAVES: f64 = 0.2;
+
+/// Rounded down.
+fn thousandths(level: f64) -> f64 {
+    // What was rounded to a number of three digits stays it.
+    (level * 1000.0 + 1e-6).floor() / 1000.0
+}
+
+/// What rules told by the scores of each model.
+fn told(heard: &[Vec<Heard>], rules: &Arc<Rules>) -> Vec<Table> {
+    thread::scope(|scope| {
+        let models: Vec<_> = heard.iter().map(|calls| scope.spawn(|| table(calls, rules, "valid"))).collect();
+        models.into_iter().map(|model| model.join().expect("it ends")).collect()
+    })
+}
+
+/// The best, and the best of each form that the first does not have.
+fn print_best(mut tried: Vec<Tried>) {
+    let scores: HashMap<Places, i64> =
         tried.iter().map(|tried| (tried.places, tried.told.iter().map(score).sum())).collect();
     tried.sort_by_cached_key(|tried| Reverse((around(tried.places, &scores), scores[&tried.places])));
     print(&format!("{} rules were tried.\n", tried.len()));
     print(&format!(
-        "| enter | half-life s | speech s | excess s | fades s | usual s | onsets told | resolved | false alerts: {} | most a call |",
+        "| score | by itself | enter | leave | half-life s | speech s | excess s | fades s | usual s | onsets told | resolved | false alerts: {} | most a call |",
         names(", ")
     ));
-    print("|---|---|---|---|---|---|---|---|---|---|");
-    for Tried { cells, told, .. } in tried.iter().take(25) {
-        print(&format!("| {cells} | {} |", brief(&sum(told))));
+    print("|---|---|---|---|---|---|---|---|---|---|---|---|---|");
+    let form = |tried: &Tried| (tried.places[0], tried.places[4] > 0);
+    let mut left = HashMap::from([(form(&tried[0]), 0)]);
+    for (place, rule) in tried.iter().enumerate() {
+        let left = left.entry(form(rule)).or_insert(BEST_OF_A_FORM);
+        if place >= BEST {
+            let Some(less) = left.checked_sub(1) else { continue };
+            *left = less;
+        }
+        let worst = around(rule.places, &scores).map_or("–".to_owned(), |score| score.to_string());
+        let itself = scores[&rule.places];
+        print(&format!("| {worst} | {itself} | {} | {} |", rule.cells, brief(&sum(&rule.told))));
     }
-    Ok(())
 }
 
-/// What is usual is averaged with this half-life, seconds; – is not at all.
+/// What is usual is averaged with this half-life, seconds; –: levels are counted from 0.
 const USUAL: [&str; 7] = ["–", "30", "60", "90", "120", "150", "180"];
 
 /// Every choice of one value of each list.
@@ -130,9 +171,10 @@ fn each<'a>(
     Ok(())
 }
 
-/// The worst score of a rule and its neighbours; at the edge of what was tried that is unknown.
-fn around(places: [usize; 5], scores: &HashMap<[usize; 5], i64>) -> Option<i64> {
-    let steps = (1..places.len()).flat_map(|at| [-1, 1].map(|step| (at, step)));
+/// The worst score of a rule and its neighbours; at the edge of what was tried that is unknown. A rule without a usual level is beside none with one.
+fn around(places: Places, scores: &HashMap<Places, i64>) -> Option<i64> {
+    let lists = if places[4] == 0 { 1..4 } else { 1..5 };
+    let steps = lists.flat_map(|at| [-1, 1].map(|step| (at, step)));
     let neighbours = steps.map(|(at, step)| {
         let mut neighbour = places;
         neighbour[at] = places[at].checked_add_signed(step)?;
