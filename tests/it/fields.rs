@@ -14,6 +14,9 @@ use crate::harness::{Harness, customer, leg, notice, telephone};
 /// 2000-01-01, before which nobody in a call was told of this.
 const FIRST_SECONDS: i64 = 946_684_800;
 
+/// Farther ahead than any clock that is set, however long the calls before take.
+const HOUR_SECONDS: u64 = 3600;
+
 /// So many seconds from now.
 fn ahead(seconds: u64) -> Timestamp {
     (SystemTime::now() + StdDuration::from_secs(seconds)).into()
@@ -70,7 +73,7 @@ fn configs() -> Vec<(AnalyzeConfig, &'static str)> {
         (changed(|config| config.notice = Some(Notice { given_at: None, ..notice() })), "config.notice.given_at"),
         (changed(|config| config.notice = Some(Notice { method: String::new(), ..notice() })), "config.notice.method"),
         (changed(|config| config.notice = Some(Notice { method: "m".repeat(65), ..notice() })), "config.notice.method"),
-        (with_notice(ahead(310)), "config.notice.given_at"),
+        (with_notice(ahead(HOUR_SECONDS)), "config.notice.given_at"),
         (with_notice(Timestamp { seconds: FIRST_SECONDS - 1, nanos: 999_999_999 }), "config.notice.given_at"),
         (with_notice(Timestamp { seconds: -62_135_596_800, nanos: 0 }), "config.notice.given_at"),
         (
@@ -85,7 +88,7 @@ fn configs() -> Vec<(AnalyzeConfig, &'static str)> {
             "config.consent.recorded_at",
         ),
         (
-            changed(|config| config.consent = Some(Consent { status: 1, recorded_at: Some(ahead(310)) })),
+            changed(|config| config.consent = Some(Consent { status: 1, recorded_at: Some(ahead(HOUR_SECONDS)) })),
             "config.consent.recorded_at",
         ),
         (with_stride(0, 249_999_999), "config.stride"),

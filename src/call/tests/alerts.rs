@@ -17,9 +17,17 @@ const CALM: [f32; 2] = [5.0, 0.0];
 const ANGER: &str = "[[rule]]\nname = 'anger'\nemotions = ['angry']\nenter = 0.6\nhalf_life_seconds = 0.5\nmin_windows = 2\n\
                      grace_seconds = 0.0\nkeep_firing_seconds = 1.0\ncool_down_seconds = 1.0\n";
 
+/// The same as it adds up, counted from what is usual: as the shipped rule does, but sooner.
+const ADDS_UP: &str =
+    "usual_half_life_seconds = 20.0\nmin_excess_seconds = 0.5\nexcess_half_life_seconds = 10.0\nleave = 0.61\n";
+
 fn ruled(now: Instant) -> Call {
+    ruled_by(ANGER, now)
+}
+
+fn ruled_by(rules: &str, now: Instant) -> Call {
     let legs = vec![leg(Ok(permit()))];
-    let rules = Arc::new(Rules::parse(ANGER).unwrap());
+    let rules = Arc::new(Rules::parse(rules).unwrap());
     Call::new(Options { rules, ..options(Encoding::Linear16, legs) }, now).unwrap()
 }
 
@@ -68,6 +76,17 @@ fn an_alert_calms_and_another_may_follow() {
     outputs.extend(speak(&mut call, 5.0, &ANGRY, now));
     let ids: Vec<_> = alerts(&outputs).into_iter().map(|alert| (&alert.alert_id[..], alert.change.reason)).collect();
     assert_eq!(ids, [("session-0-1", Reason::Rose), ("session-0-1", Reason::Calmed), ("session-0-2", Reason::Rose)]);
+}
+
+#[test]
+fn what_adds_up_above_the_usual_rises_and_calms() {
+    let now = Instant::now();
+    let mut call = ruled_by(&format!("{ANGER}{ADDS_UP}"), now);
+    let mut outputs = speak(&mut call, 5.0, &ANGRY, now);
+    outputs.extend(speak(&mut call, 6.0, &CALM, now));
+    assert_eq!(told(&outputs), [(State::Firing, Reason::Rose), (State::Resolved, Reason::Calmed)]);
+    let evidence = &alerts(&outputs)[0].change.evidence;
+    assert!(evidence.usual > 0.0 && evidence.level > 0.9, "{evidence:?}");
 }
 
 #[test]
@@ -239,26 +258,28 @@ proptest! {
             }
             outputs
         };
-        let mut whole = ruled(now);
-        whole.push(plain(&data), now);
-        whole.close(EndReason::Completed, now);
-        let outputs = answer(&mut whole);
-        let expected = alerts(&outputs);
-        prop_assert!(expected.len() >= 2, "{:?}", expected);
+        for rules in [ANGER.to_owned(), format!("{ANGER}{ADDS_UP}")] {
+            let mut whole = ruled_by(&rules, now);
+            whole.push(plain(&data), now);
+            whole.close(EndReason::Completed, now);
+            let outputs = answer(&mut whole);
+            let expected = alerts(&outputs);
+            prop_assert!(expected.len() >= 2, "{}: {:?}", rules, expected);
 
-        let mut split = ruled(now);
-        let (mut rest, mut outputs) = (&data[..], Vec::new());
-        for size in sizes.iter().cycle() {
-            if rest.is_empty() {
-                break;
+            let mut split = ruled_by(&rules, now);
+            let (mut rest, mut outputs) = (&data[..], Vec::new());
+            for size in sizes.iter().cycle() {
+                if rest.is_empty() {
+                    break;
+                }
+                let (chunk, behind) = rest.split_at((*size).min(rest.len()));
+                split.push(plain(chunk), now);
+                outputs.extend(answer(&mut split));
+                rest = behind;
             }
-            let (chunk, behind) = rest.split_at((*size).min(rest.len()));
-            split.push(plain(chunk), now);
+            split.close(EndReason::Completed, now);
             outputs.extend(answer(&mut split));
-            rest = behind;
+            prop_assert_eq!(alerts(&outputs), expected);
         }
-        split.close(EndReason::Completed, now);
-        outputs.extend(answer(&mut split));
-        prop_assert_eq!(alerts(&outputs), expected);
     }
 }
