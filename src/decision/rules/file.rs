@@ -25,6 +25,8 @@ const LEAST_USUAL_RATIO: f64 = 5.0;
 /// What was added up must not fade within a few windows: by such a sum the same speech would fire or not as its windows lie.
 const LEAST_EXCESS_HALF_LIFE_SECONDS: f64 = 5.0;
 
+/// Below a tenth of a second nothing is smoothed any more.
+const LEAST_SECONDS: f64 = 0.1;
 /// A day: longer than any call, and far from where a duration overflows.
 const LONGEST_SECONDS: f64 = 86_400.0;
 /// What an alert may wait for, of a call's time and of its speech: an hour. Few calls last so long, and a rule that waits for more is as good as none.
@@ -195,15 +197,32 @@ fn check_excess(rule: &Rule) -> Result<(), Fault> {
         return Err(fault("excess_half_life_seconds", &problem));
     }
     positive("min_excess_seconds", enough)?;
-    // Of certainty in unbroken speech, from what is faded as fast as it comes.
-    let most = (1.0 - rule.enter) * half_life / std::f64::consts::LN_2;
+    let most = most_excess(rule);
+    if most < LEAST_SECONDS {
+        return Err(fault("enter", &format!("is {}: no window exceeds it by enough to add up", rule.enter)));
+    }
     if enough >= most {
+        let counts = if rule.usual_half_life_seconds.is_some() { " and what becomes usual meanwhile" } else { "" };
         let problem = format!(
-            "is {enough}, expected below {most:.1}: with this enter and an excess_half_life_seconds of {half_life} more never adds up"
+            "is {enough}, expected below {most:.1}: with this enter, an excess_half_life_seconds of {half_life}{counts}, certainty never adds up to more"
         );
         return Err(fault("min_excess_seconds", &problem));
     }
     Ok(())
+}
+
+/// The most that certainty in unbroken speech adds up to in an hour, at the default stride: it fades as it comes, and becomes usual.
+fn most_excess(rule: &Rule) -> f64 {
+    const STRIDE_SECONDS: f64 = 0.5;
+    let kept = |half_life: f64| (-STRIDE_SECONDS / half_life).exp2();
+    let (faded, learnt) = (kept(rule.excess_half_life_seconds()), rule.usual_half_life_seconds.map_or(1.0, kept));
+    let (mut sum, mut usual, mut most) = (0.0, 0.0, 0.0_f64);
+    for _ in 0..MOST_WINDOWS {
+        sum = faded * sum + (1.0 - usual - rule.enter) * STRIDE_SECONDS;
+        usual = learnt * usual + (1.0 - learnt);
+        most = most.max(sum);
+    }
+    most
 }
 
 /// What fires by a level that stays does not calm by it.
@@ -236,11 +255,10 @@ fn duration(key: &'static str, seconds: f64, most: f64) -> Result<(), Fault> {
 }
 
 fn positive(key: &'static str, seconds: f64) -> Result<(), Fault> {
-    // Below a tenth of a second nothing is smoothed any more.
-    if (0.1..=LONGEST_SECONDS).contains(&seconds) {
+    if (LEAST_SECONDS..=LONGEST_SECONDS).contains(&seconds) {
         return Ok(());
     }
-    Err(fault(key, &format!("is {}, expected 0.1 to {LONGEST_SECONDS} seconds", words::number(seconds))))
+    Err(fault(key, &format!("is {}, expected {LEAST_SECONDS} to {LONGEST_SECONDS} seconds", words::number(seconds))))
 }
 
 fn probability(key: &'static str, level: f64) -> Result<(), Fault> {

@@ -12,8 +12,8 @@ use zeroize::Zeroize as _;
 use super::{Beat, Heard, run::Run};
 use crate::decision::rules::Rule;
 
-/// A sum below this part of what is needed is nothing: it has faded, and what comes next begins anew.
-const FADED: f64 = 0.01;
+/// After so many half-lives without a window, all but a hundredth of a sum has faded: what comes next begins anew.
+const FADED_HALF_LIVES: f64 = 7.0;
 
 /// Rounding of sums of strides.
 const ROUNDING: f64 = 1e-6;
@@ -38,13 +38,14 @@ impl Pending {
         heard: &Heard<'_>,
         (level, level_above, window_above): (f64, f64, f64),
     ) -> Option<Self> {
+        let before = before.filter(|before| rule.min_excess_seconds.is_none() || !before.has_faded(rule, beat.media));
         let excess_seconds = match rule.min_excess_seconds {
             None if level_above < rule.enter => return None,
             None => 0.0,
-            Some(enough) => {
-                let kept = before.as_ref().map_or(0.0, |before| before.faded(rule, beat.media));
+            Some(_) => {
+                let kept = before.as_ref().map_or(0.0, |before| before.left(rule, beat.media));
                 let excess_seconds = kept + (window_above - rule.enter) * heard.spoken_seconds;
-                if excess_seconds <= FADED * enough {
+                if excess_seconds <= 0.0 {
                     return None;
                 }
                 excess_seconds
@@ -55,9 +56,18 @@ impl Pending {
         Some(Self { run, excess_seconds, at: beat.media })
     }
 
-    fn faded(&self, rule: &Rule, media: Duration) -> f64 {
-        let passed = media.saturating_sub(self.at).as_secs_f64();
-        self.excess_seconds * (-passed / rule.excess_half_life_seconds()).exp2()
+    /// What is left of the sum.
+    fn left(&self, rule: &Rule, media: Duration) -> f64 {
+        self.excess_seconds * (-self.half_lives(rule, media)).exp2()
+    }
+
+    fn has_faded(&self, rule: &Rule, media: Duration) -> bool {
+        self.half_lives(rule, media) >= FADED_HALF_LIVES
+    }
+
+    /// Since the last window.
+    fn half_lives(&self, rule: &Rule, media: Duration) -> f64 {
+        media.saturating_sub(self.at).as_secs_f64() / rule.excess_half_life_seconds()
     }
 
     /// Leaves nothing of what was heard.

@@ -23,6 +23,9 @@ fn what_a_rule_does_not_say_has_a_default() {
         "{ANGER}min_windows = 7200\nmin_speech_seconds = 3600.0\ngrace_seconds = 3600.0\ncool_down_seconds = 86400.0\n"
     );
     assert!(parse(&slow).is_ok(), "an hour may be waited for");
+    let counts =
+        "min_excess_seconds = 20\nexcess_half_life_seconds = 45\nusual_half_life_seconds = 90\nleave = 0.175\n";
+    assert!(parse(&format!("{}{counts}", ANGER.replace("0.4", "0.175"))).is_ok(), "certainty adds up to it");
     let adds_up = parse(&format!("{ANGER}leave = 0.4636\nmin_excess_seconds = 2.0\n")).unwrap();
     assert_eq!(adds_up.rules[0].excess_half_life_seconds(), 20.0);
 }
@@ -53,9 +56,21 @@ fn whatever_is_wrong_is_told_with_line_and_key() {
         ),
         (second("emotions = ['sad']\nenter = 0.5\nmin_excess_seconds = 0.0"), 10, "min_excess_seconds: is 0"),
         (
-            second("emotions = ['sad']\nenter = 0.5\nmin_excess_seconds = 14.5"),
+            second("emotions = ['sad']\nenter = 0.5\nmin_excess_seconds = 14.6"),
             10,
-            "min_excess_seconds: is 14.5, expected below 14.4",
+            "min_excess_seconds: is 14.6, expected below 14.6",
+        ),
+        (
+            second(
+                "emotions = ['sad']\nenter = 0.175\nmin_excess_seconds = 25\nexcess_half_life_seconds = 45\nusual_half_life_seconds = 90",
+            ),
+            10,
+            "and what becomes usual meanwhile, certainty never adds up to more",
+        ),
+        (
+            second("emotions = ['sad']\nenter = 1.0\nmin_excess_seconds = 1.0"),
+            9,
+            "enter: is 1: no window exceeds it by enough to add up",
         ),
         (second("emotions = ['sad']\nenter = 0.5\nexcess_half_life_seconds = 5"), 10, "without min_excess_seconds"),
         (

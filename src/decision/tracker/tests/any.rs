@@ -45,8 +45,12 @@ pub(super) fn any_rule() -> impl Strategy<Value = Arc<Rule>> {
     let leave = prop_oneof![Just(0.6), 0.3_f64..1.0, Just(1.0)];
     (0.1_f64..8.0, usual, (0.0_f64..4.0, excess, leave), 1_u32..6, seconds(), seconds(), seconds(), seconds()).prop_map(
         |(half_life, usual, (speech, excess, leave), windows, keep, cool, critical, grace)| {
-            let usual = usual.map(|ratio| format!("usual_half_life_seconds = {:?}\n", ratio * half_life));
+            // So slow that certainty adds up to enough before it fades or is usual.
+            let enough = excess.map_or(0.0, |(enough, _)| enough);
+            let usual = usual.map(|ratio| (ratio * half_life).max(20.0 * enough));
+            let usual = usual.map(|usual| format!("usual_half_life_seconds = {usual:?}\n"));
             let excess = excess.map(|(enough, half_life)| {
+                let half_life = half_life.max(10.0 * enough);
                 format!("min_excess_seconds = {enough:?}\nexcess_half_life_seconds = {half_life:?}\n")
             });
             let (usual, excess) = (usual.unwrap_or_default(), excess.unwrap_or_default());

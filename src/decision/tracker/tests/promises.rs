@@ -53,11 +53,15 @@ impl Expected {
         }
         let blocked = quiet || at < seconds(self.rule.grace_seconds);
         let mut is_high = level >= self.rule.enter;
-        if let Some(enough) = self.rule.min_excess_seconds {
+        if self.rule.min_excess_seconds.is_some() {
             let (sum, since) = if held_before { self.excess } else { (0.0, at) };
-            let kept = sum * 0.5_f64.powf((at - since).as_secs_f64() / self.rule.excess_half_life_seconds());
+            let half_lives = (at - since).as_secs_f64() / self.rule.excess_half_life_seconds();
+            if half_lives >= 7.0 {
+                self.held = (0, 0.0);
+            }
+            let kept = if half_lives < 7.0 { sum * 0.5_f64.powf(half_lives) } else { 0.0 };
             self.excess = (kept + (f64::from(angry) - usual - self.rule.enter) * spoken_seconds, at);
-            is_high = self.excess.0 > 0.01 * enough;
+            is_high = self.excess.0 > 0.0;
         }
         if blocked || !is_high {
             self.held = (0, 0.0);
