@@ -80,7 +80,9 @@ ask RegisterCall '{"call_id": "c-2", "tags": {"queue": "sales"}, "legs": [{"role
 ask WithdrawConsent "{\"call_id\": \"$call_id\", $by}" '"entries"'
 ask DeleteSubject "{\"subject\": \"s-9\", $by}" '"entries"'
 ask GetSubject '{"subject": "s-9"}' not_found
-ask DeleteCall "{\"call_id\": \"$call_id\", $by}" not_found
+# Nothing is left of it, and that it was withdrawn is known.
+ask DeleteCall "{\"call_id\": \"$call_id\", $by}" '{}'
+ask DeleteCall "{\"call_id\": \"none\", $by}" not_found
 # Those who watch are told for as long as they listen.
 for method in WatchAlerts WatchCalls; do
     call -d '{}' "http://$grpc/$supervision/$method" >"$work/answer" 2>&1 &
