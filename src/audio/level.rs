@@ -85,7 +85,8 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::{super::codec, *};
+    use super::*;
+    use crate::audio::codec;
 
     fn blocks(encoding: Encoding, samples: &[f32], cut: usize) -> Vec<Block> {
         let mut blocks = Vec::new();

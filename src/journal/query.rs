@@ -86,6 +86,16 @@ impl Scope {
         }
     }
 
+    /// All that is kept in it, as far as entries themselves tell.
+    pub fn query(&self) -> Query {
+        let (call_id, leg_id, subject) = match self.clone() {
+            Self::Call(call_id) => (Some(call_id), None, None),
+            Self::Leg(call_id, leg_id) => (Some(call_id), Some(leg_id), None),
+            Self::Subject(subject) => (None, None, Some(subject)),
+        };
+        Query { call_id, leg_id, subject, ..Query::default() }
+    }
+
     /// What was deleted, where that is what an entry tells.
     pub(super) fn purged_by(record: &Record) -> Option<Self> {
         let Record::Audit(audit) = record else { return None };

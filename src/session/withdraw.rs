@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     decision::alert::Attribution,
-    journal::{self, Action, Audit, Draft, Entry, Query, Record, Scope},
+    journal::{self, Action, Audit, Draft, Entry, Record, Scope},
 };
 use stop::Stopped;
 
@@ -124,10 +124,11 @@ impl Sessions {
 
     async fn delete_all_of(&self, subject: &str, by: Attribution) -> Result<Forgotten, Denied> {
         let deadline = Instant::now() + PATIENCE;
-        let query = Query { subject: Some(subject.to_owned()), ..Query::default() };
+        let scope = Scope::Subject(subject.to_owned());
+        let query = scope.query();
         let waiting = self.shared.feed.waiting(&query);
         let mut calls: BTreeSet<String> = waiting.into_iter().filter_map(|draft| draft.call_id).collect();
-        let is_purged = self.shared.feed.is_purging(&Scope::Subject(subject.to_owned()));
+        let is_purged = self.shared.feed.is_purging(&scope);
         let kept = self.read_by(deadline, query).await;
         let is_read = kept.is_some();
         calls.extend(kept.into_iter().flatten().filter_map(|entry| entry.draft.call_id));
@@ -152,7 +153,7 @@ impl Sessions {
         }
         let Attribution { actor, reason } = by;
         let audit = Audit::SubjectDeleted { subject: subject.to_owned(), actor, reason, entries: 0 };
-        all.deleted(self.purge(Scope::Subject(subject.to_owned()), audit).await);
+        all.deleted(self.purge(scope, audit).await);
         self.shared.registrations.forget_subject(subject);
         self.finished(all)
     }
@@ -210,8 +211,7 @@ impl Sessions {
     }
 
     async fn finish_withdrawal(&self, call_id: &str, leg_id: Option<&str>) -> Result<(), Denied> {
-        let query = Query { call_id: Some(call_id.to_owned()), leg_id: leg_id.map(str::to_owned), ..Query::default() };
-        let kept = self.journal().read_all(query).await?;
+        let kept = self.journal().read_all(Scope::of_call(call_id, leg_id).query()).await?;
         if kept.iter().any(|entry| entry.draft.record.tells_what_was_heard()) {
             let reason = "left undone by a server that ended".to_owned();
             let by = Attribution { actor: SERVER.to_owned(), reason };

@@ -108,6 +108,7 @@ fn violations_are_found() {
     );
     assert_eq!(found("audio/mod.rs", "use super::features::FrontEnd;").len(), 1);
     assert_eq!(found("call/mod.rs", "fn f() { super::super::server::f() }").len(), 1);
+    assert_eq!(found("call/leg.rs", "use super::{\n    super::server::f,\n};").len(), 1);
     assert_eq!(found("features/mod.rs", "fn f(m: &crate::model::Manifest) {}").len(), 1);
     assert_eq!(found("call/window.rs", "use tokio::time;").len(), 1);
     assert_eq!(found("decision/mod.rs", "fn f() -> ::tonic::Status { panic!() }").len(), 1);
@@ -137,6 +138,10 @@ fn what_is_permitted_is_not_found() {
     assert_eq!(found("call/tests.rs", "fn f() { let now = Instant::now(); }"), none);
     assert_eq!(found("call/tests/alerts.rs", "fn f() { let now = Instant::now(); }"), none);
     assert_eq!(found("evaluate/mod.rs", "mod metrics; pub use metrics::Scores;"), none);
+    assert_eq!(
+        found("train/net.rs", "use crate::{\n    evaluate::{\n        Outcome,\n        metrics::Scores,\n    },\n};"),
+        none
+    );
     assert_eq!(found("cli/serve.rs", "use undertone::server; use tonic::Status;"), none);
     assert_eq!(found("session/mod.rs", "const C: char = '\"'; fn f<'a>(x: &'a str) {} use crate::call::Call;"), none);
 }
@@ -212,7 +217,8 @@ fn check(path: &Path, text: &str) -> Vec<String> {
             complain(format!("`{module}` must not import `{target}`"));
         }
     }
-    if code.contains("super::super") {
+    let dense: String = code.split_whitespace().collect();
+    if dense.contains("super::super") || dense.contains("super::{super") {
         complain("write crate:: instead of super::super".into());
     }
     for (name, modules) in MAY_NAME {
@@ -266,9 +272,16 @@ fn paths_after(code: &str, root: &str) -> Vec<String> {
     paths
 }
 
+/// Whether a place stands in a group of what is imported from somewhere: `use crate::{a::{here, …`.
+fn is_grouped(code: &str, at: usize) -> bool {
+    let statement = code[..at].rsplit("use ").next().unwrap_or_default();
+    let count = |bracket| statement.matches(bracket).count();
+    !statement.starts_with('{') && !statement.contains(';') && count('{') > count('}')
+}
+
 /// Whether a path begins with the crate `name`.
 fn names_crate(code: &str, name: &str) -> bool {
-    code.match_indices(name).any(|(at, _)| {
+    code.match_indices(name).filter(|(at, _)| !is_grouped(code, *at)).any(|(at, _)| {
         let before = code[..at].trim_end_matches("::");
         let path_inside = before.len() < at && before.ends_with(is_word);
         let after = &code[at + name.len()..];

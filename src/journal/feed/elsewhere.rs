@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{Feed, Feeder, Purge};
-use crate::journal::{Audit, Draft, Entry, Error, Query, Record, Scope};
+use crate::journal::{Audit, Draft, Entry, Error, Record, Scope};
 
 /// What of a purge is another server's.
 pub(super) struct Elsewhere {
@@ -41,7 +41,7 @@ impl Feeder {
     /// Does the first purge that is due, which is another server's, and makes what is left of it in the journal purges of its own.
     pub(super) async fn follow_deletion(&self) -> Result<(), Error> {
         let Some(scope) = self.queue().lock().purges.front().map(|purge| purge.scope.clone()) else { return Ok(()) };
-        let entries = match self.journal.read_all(query(&scope)).await {
+        let entries = match self.journal.read_all(scope.query()).await {
             Ok(entries) => entries,
             Err(error) => {
                 tracing::warn!(%error, of = %scope, "what another server deleted cannot be looked for now, and is again");
@@ -95,16 +95,6 @@ impl Feeder {
         }
         Ok(())
     }
-}
-
-/// All that is kept in a scope.
-fn query(scope: &Scope) -> Query {
-    let (call_id, leg_id, subject) = match scope.clone() {
-        Scope::Call(call_id) => (Some(call_id), None, None),
-        Scope::Leg(call_id, leg_id) => (Some(call_id), Some(leg_id), None),
-        Scope::Subject(subject) => (None, None, Some(subject)),
-    };
-    Query { call_id, leg_id, subject, ..Query::default() }
 }
 
 /// The purge of one call, or leg, that another server's was of. A subject's later calls stay, so each of the earlier ones is deleted by itself.

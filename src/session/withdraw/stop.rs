@@ -10,14 +10,11 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 
-use super::{
-    super::{Denied, LegView, Sessions, View, lost::live, peers::BEAT},
-    Forgotten, stop_all,
-};
+use super::{Forgotten, stop_all};
 use crate::{
     decision::alert::Attribution,
     journal::{self, Action, Audit, Kind, Query, Record, Scope, Told},
-    session::board::Purged,
+    session::{Denied, LegView, Sessions, View, board::Purged, lost::live, peers::BEAT},
 };
 
 /// After so long the servers' own word shows what has become of their calls.
@@ -83,13 +80,13 @@ impl Sessions {
         leg_id: Option<&str>,
         deadline: Instant,
     ) -> Result<BTreeSet<String>, Denied> {
-        let (call, leg) = (Some(call_id.to_owned()), leg_id.map(str::to_owned));
-        let query = Query { call_id: call, leg_id: leg, ..Query::default() };
+        let scope = Scope::of_call(call_id, leg_id);
+        let query = scope.query();
         let was_withdrawn = |leg_id| self.shared.withdrawals.holds(call_id, leg_id, SystemTime::now());
         let is_known = was_withdrawn(None)
             || was_withdrawn(leg_id)
             || !self.shared.feed.waiting(&query).is_empty()
-            || self.shared.feed.is_purging(&Scope::of_call(call_id, leg_id))
+            || self.shared.feed.is_purging(&scope)
             || of(view, call_id, leg_id).next().is_some()
             || leg_id.is_none() && self.registration(call_id).is_some();
         let Some(kept) = self.read_by(deadline, query).await else { return Ok(BTreeSet::new()) };

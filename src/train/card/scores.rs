@@ -4,12 +4,12 @@ use std::{collections::BTreeMap, fmt::Write as _};
 
 use clap::ValueEnum as _;
 
-use crate::evaluate::metrics::Scores;
 use crate::{
     corpus::Condition,
     evaluate::{
         Baseline, HEARD_CLIPS, Outcome, Window,
         groups::{Group, Groups},
+        metrics::Scores,
     },
     train::record::in_full,
 };
@@ -231,8 +231,10 @@ fn percent(part: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::evaluate::metrics::Scored;
-    use crate::{corpus::LABELS, evaluate::Setting};
+    use crate::{
+        corpus::LABELS,
+        evaluate::{Setting, metrics::Scored},
+    };
 
     /// Two angry clips and a sad one, `right` of the angry ones told as such; the others are taken for sad.
     fn outcome(condition: Condition, baseline: Baseline, window: Window, right: usize) -> Outcome {
